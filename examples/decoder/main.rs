@@ -1,9 +1,13 @@
 //! A language model from a GGUF file, text in, text out: `cargo run --release --example decoder -- model.gguf "Once upon a time"`.
 //!
-//! A token of the whole model is one plan, recorded from bindings that are made once: only a small buffer with the token and its
-//! position changes. The caches of keys and values are states of the graph, which appends rows in place and reads as many as there
-//! are. `scripts/decoder-model` fetches a small model to try it with. Read `model.rs` for the graph.
+//! The whole model is one plan for any number of tokens up to a chunk. A token alone is recorded from bindings that are made once:
+//! only a small buffer with the token and its position changes, and the next token comes back. The caches of keys and values are
+//! states of the graph, which appends rows in place and reads as many as there are. `scripts/decoder-model` fetches a small model.
+//! Read `model.rs` for the graph, `device.rs` for its use; `compare.rs` and `measure.rs` tell how right and how fast it is.
 
+mod compare;
+mod device;
+mod measure;
 mod model;
 mod tokenizer;
 
@@ -14,21 +18,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use lowbit::Context;
 use lowbit::import::{self, gguf::GgufFile};
-use lowbit::{Bindings, Context, DeviceTensor, Plan, Tensor, Tuner};
 
-use model::{Model, Part};
+use compare::{Source, compare, shares, surprises};
+use device::Decoder;
+use measure::measure;
+use model::{Model, Wanted};
 use tokenizer::Vocabulary;
+
+/// Tokens among which one is drawn.
+const BEST: usize = 64;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Continues a text with the language model of a GGUF file.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model: architectures llama and qwen2, with a vocabulary of byte pairs.
+    /// The model: architectures llama, qwen2, qwen3, gemma2 and gemma3, with a vocabulary of byte pairs.
     model: PathBuf,
     /// The text.
+    #[arg(default_value = "")]
     prompt: String,
+    /// Takes the text from a file.
+    #[arg(long, conflicts_with = "prompt")]
+    file: Option<PathBuf>,
     /// Puts the text into the form of a conversation (ChatML), and ends at its end.
     #[arg(long)]
     chat: bool,
@@ -53,12 +67,27 @@ struct Arguments {
     /// Divides logits by this before a draw.
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
-    /// Draws among the most likely tokens whose probabilities sum to this.
+    /// Draws among the most likely tokens whose probabilities sum to this, at most 64: the device finds those, and their
+    /// probabilities are those among them.
     #[arg(long, default_value_t = 0.95)]
     top_p: f64,
-    /// Compares the logits of the prompt with the f64 reference on the CPU, with caches of float32, which takes a while.
-    #[arg(long)]
-    check: bool,
+    /// Compares logits of the prompt: "device", "reference" (float64 on the CPU, with caches and activations of float32: slow), or
+    /// a file of scripts/llama-cpp, whose tokens are taken. Without a file the logits are those at the end of each chunk and at the
+    /// last eight tokens.
+    #[arg(long, num_args = 2, value_names = ["EXPECTED", "GOT"])]
+    compare: Vec<Source>,
+    /// Writes the expected logits of the comparison to a file, for others.
+    #[arg(long, requires = "compare")]
+    save: Option<PathBuf>,
+    /// Prints the perplexity of a text for all kinds of caches.
+    #[arg(long, value_name = "TEXT")]
+    perplexity: Option<PathBuf>,
+    /// Tokens of the text that share the caches, for the perplexity.
+    #[arg(long, default_value_t = 512)]
+    window: usize,
+    /// Prints the time of a chunk and of a token after these numbers of tokens.
+    #[arg(long, value_delimiter = ',', value_name = "TOKENS")]
+    measure: Vec<usize>,
     /// Prints the launches of a token.
     #[arg(long)]
     plan: bool,
@@ -92,17 +121,54 @@ fn main() -> Result<()> {
     let file = GgufFile::parse(&bytes)?;
     let vocabulary = Vocabulary::read(&file)?;
     let model = Model::read(&file, &bytes, arguments.capacity, arguments.activations, arguments.cache)?;
-    let prompt = vocabulary.encode(&arguments.prompt, arguments.chat)?;
+    let text = arguments.file.as_ref().map_or(Ok(arguments.prompt.clone()), std::fs::read_to_string)?;
+    let prompt = vocabulary.encode(&text, arguments.chat)?;
+    let chunk = arguments.chunk.clamp(1, arguments.capacity.max(1));
+    if let [expected, got] = &arguments.compare[..] {
+        let exact = Model::read(&file, &bytes, arguments.capacity, Activations::Float32, Cache::Float32)?;
+        let save = arguments.save.as_ref();
+        return compare([expected, got], &prompt, [&exact, &model], chunk, &vocabulary, save);
+    }
+    let context = Context::new_blocking()?;
+    eprintln!("{}", context.description());
+    if let Some(longest) = arguments.measure.iter().max() {
+        if longest.saturating_add(chunk.max(measure::SINGLES)) > arguments.capacity {
+            return Err(format!(
+                "{longest} tokens and a chunk exceed the capacity of {} (--capacity)",
+                arguments.capacity
+            )
+            .into());
+        }
+        return measure(&context, &model, chunk, &arguments.measure);
+    }
+    if let Some(path) = &arguments.perplexity {
+        let tokens = vocabulary.encode(&std::fs::read_to_string(path)?, false)?;
+        let mut exact: Option<Vec<f64>> = None;
+        for &cache in Cache::value_variants() {
+            let window = arguments.window.max(2);
+            let model = Model::read(&file, &bytes, window, arguments.activations, cache)?;
+            let found = surprises(&context, &model, &tokens, window, chunk.min(window))?;
+            let base = exact.get_or_insert_with(|| found.clone());
+            let more: Vec<f64> = found.iter().zip(base).map(|(found, base)| found - *base).collect();
+            let ([mean, error], [more, more_error]) = (mean(&found), mean(&more));
+            println!(
+                "caches of {cache:?}: perplexity {:.4} ± {:.4} of {} tokens, {:.5} ± {more_error:.5} times the first",
+                mean.exp(),
+                mean.exp() * error,
+                found.len(),
+                more.exp()
+            );
+        }
+        return Ok(());
+    }
     if prompt.is_empty() || prompt.len() + arguments.tokens > arguments.capacity {
         let (tokens, more, most) = (prompt.len(), arguments.tokens, arguments.capacity);
         return Err(
             format!("the prompt has {tokens} tokens: with {more} more, 1 to {most} (--capacity) are possible").into()
         );
     }
-
-    let context = Context::new_blocking()?;
-    let mut decoder = Decoder::new(&context, &model, arguments.chunk)?;
-    eprintln!("{}", context.description());
+    let wanted = if arguments.seed.is_some() { Wanted::Best(BEST.min(model.vocabulary())) } else { Wanted::Token };
+    let mut decoder = Decoder::new(&context, &model, chunk, &wanted)?;
     eprintln!(
         "{}; {} tokens of prompt; ready after {:.2} s",
         model.summary(),
@@ -110,33 +176,27 @@ fn main() -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     if arguments.plan {
-        eprintln!("{}", decoder.token);
+        eprintln!("{}", decoder.token());
     }
-    if arguments.check {
-        let exact = Model::read(&file, &bytes, arguments.capacity, arguments.activations, Cache::Float32)?;
-        check(&exact, &prompt, &mut decoder)?;
-        return Ok(());
-    }
+    let mut draws =
+        Draws { state: arguments.seed.unwrap_or(0), temperature: arguments.temperature, top_p: arguments.top_p };
+    let mut next = |decoder: &Decoder<'_>| -> Result<u32> {
+        Ok(match wanted {
+            Wanted::Best(_) => draws.draw(decoder.output(0)?.values::<f32>()?, decoder.output(1)?.values::<i32>()?),
+            _ => decoder.output(0)?.values::<i32>()?[0] as u32,
+        })
+    };
 
     let mut clock = Instant::now();
-    let (last, before) = prompt.split_last().expect("it is not empty");
-    for chunk in before.chunks(arguments.chunk) {
-        decoder.prefill(chunk)?;
-    }
-    let mut logits = decoder.logits(*last)?;
+    prompt.chunks(chunk).try_for_each(|tokens| decoder.append(tokens))?;
+    let mut token = next(&decoder)?;
     let prefill = clock.elapsed();
     eprintln!("first token after {:.2} s", start.elapsed().as_secs_f64());
 
-    print!("{}", if arguments.chat { "" } else { &arguments.prompt });
+    print!("{}", if arguments.chat { "" } else { &text });
     clock = Instant::now();
-    let mut draws =
-        Draws { state: arguments.seed.unwrap_or(0), temperature: arguments.temperature, top_p: arguments.top_p };
     let (mut told, mut made) = (String::new(), Vec::new());
-    while made.len() < arguments.tokens {
-        let token = if arguments.seed.is_some() { draws.draw(&logits) } else { greatest(&logits) };
-        if vocabulary.is_end(token) {
-            break;
-        }
+    while made.len() < arguments.tokens && !vocabulary.is_end(token) {
         made.push(token);
         // A token may end within a character.
         let text = vocabulary.decode(&made)?;
@@ -146,7 +206,8 @@ fn main() -> Result<()> {
             told = text;
         }
         if made.len() < arguments.tokens {
-            logits = decoder.logits(token)?;
+            decoder.append(&[token])?;
+            token = next(&decoder)?;
         }
     }
     println!();
@@ -155,7 +216,7 @@ fn main() -> Result<()> {
         "prompt {:.1} tokens/s, then {:.1} tokens/s; {} launches and {:.1} MiB of weights a token, caches of {:.1} MiB",
         rate(prompt.len(), prefill),
         rate(made.len().saturating_sub(1), clock.elapsed()),
-        decoder.token.launches(),
+        decoder.token().launches(),
         model.weight_bytes() as f64 / f64::from(1 << 20),
         model.cache_bytes()? as f64 / f64::from(1 << 20),
     );
@@ -163,6 +224,14 @@ fn main() -> Result<()> {
         eprintln!("{memory}");
     }
     Ok(())
+}
+
+/// The mean of numbers, and its standard error.
+fn mean(numbers: &[f64]) -> [f64; 2] {
+    let count = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / count;
+    let squares = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+    [mean, (squares / (count - 1.0) / count).sqrt()]
 }
 
 /// Memory of this process, where the system tells. Pages of files can be dropped again; a software device's memory is among the rest.
@@ -175,102 +244,8 @@ fn resident() -> Option<String> {
     Some(format!("{} MiB of memory, {} of them files; {} at most", mib("VmRSS:")?, mib("RssFile:")?, mib("VmHWM:")?))
 }
 
-/// The plans of a model, with its state on the device.
-struct Decoder<'a> {
-    context: &'a Context,
-    /// Appends the tokens of a chunk to the caches, and computes nothing else.
-    prefill: Plan,
-    /// Appends a token, and gives its logits.
-    token: Plan,
-    /// The buffers of a single token: its id, its position, and the logits.
-    id: DeviceTensor,
-    position: DeviceTensor,
-    logits: DeviceTensor,
-    bound: Bindings,
-    /// The table of cosines and sines, then the caches.
-    kept: Vec<DeviceTensor>,
-    /// Tokens in the caches.
-    length: usize,
-}
-
-impl<'a> Decoder<'a> {
-    fn new(context: &'a Context, model: &Model, chunk: usize) -> Result<Self> {
-        let prefill = context.plan(&model.graph(chunk.max(1), Part::Caches)?, Tuner::FirstGuess)?;
-        let token = context.plan(&model.graph(1, Part::Logits)?, Tuner::FirstGuess)?;
-        let kept = model.kept()?.iter().map(|tensor| context.upload(tensor)).collect::<lowbit::Result<Vec<_>>>()?;
-        let [id, position] = [0, 1].map(|i| DeviceTensor::allocate(context, token.input_types()[i].clone()));
-        let (id, position) = (id?, position?);
-        let logits = DeviceTensor::allocate(context, token.output_types()[0].clone())?;
-        let inputs: Vec<&DeviceTensor> = [&id, &position].into_iter().chain(&kept).collect();
-        let bound = token.bind(&inputs, &[&logits])?;
-        Ok(Self { context, prefill, bound, token, id, position, logits, kept, length: 0 })
-    }
-
-    /// Appends tokens.
-    fn prefill(&mut self, tokens: &[u32]) -> Result<()> {
-        let (ids, position) = inputs(tokens, self.length)?;
-        let [ids, position] = [self.context.upload(&ids)?, self.context.upload(&position)?];
-        let inputs: Vec<&DeviceTensor> = [&ids, &position].into_iter().chain(&self.kept).collect();
-        self.prefill.run_on_device(&inputs)?;
-        self.length += tokens.len();
-        Ok(())
-    }
-
-    /// Appends a token. Returns the logits of the one after.
-    fn logits(&mut self, token: u32) -> Result<Vec<f32>> {
-        let queue = self.context.queue();
-        queue.write_buffer(self.id.buffer(), 0, &token.to_le_bytes());
-        queue.write_buffer(self.position.buffer(), 0, &(self.length as u32).to_le_bytes());
-        let mut encoder = self.context.device().create_command_encoder(&Default::default());
-        self.token.record(&mut encoder, &self.bound)?;
-        queue.submit([encoder.finish()]);
-        self.length += 1;
-        Ok(self.context.download_blocking(&self.logits)?.values::<f32>()?.to_vec())
-    }
-}
-
-/// The ids of tokens, and the position of the first.
-fn inputs(tokens: &[u32], position: usize) -> Result<(Tensor, Tensor)> {
-    let ids = Tensor::new([tokens.len()], tokens.iter().map(|&token| token as i32).collect::<Vec<_>>())?;
-    Ok((ids, Tensor::new([1], vec![position as i32])?))
-}
-
-/// Compares logits of the device, token by token, with those of the reference for all tokens at once, with caches of float32.
-fn check(model: &Model, prompt: &[u32], decoder: &mut Decoder<'_>) -> Result<()> {
-    let (ids, position) = inputs(prompt, 0)?;
-    let kept = model.kept()?;
-    let host: Vec<&Tensor> = [&ids, &position].into_iter().chain(&kept).collect();
-    let graph = model.graph(prompt.len(), Part::Logits)?;
-    let expected = graph.run_reference(&host)?.remove(0);
-    let expected = expected.values::<f32>()?;
-    let (mut worst, mut same, mut divergence) = (0.0f32, 0, 0.0);
-    for (&token, expected) in prompt.iter().zip(expected.chunks_exact(model.vocabulary())) {
-        let got = decoder.logits(token)?;
-        worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
-        same += usize::from(greatest(&got) == greatest(expected));
-        divergence += kullback_leibler(expected, &got) / prompt.len() as f64;
-    }
-    println!(
-        "{} tokens: logits differ from the reference by at most {worst:.2e}, KL divergence {divergence:.2e}, {same} most likely tokens equal",
-        prompt.len()
-    );
-    Ok(())
-}
-
-fn shares(logits: &[f32]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exp()).collect();
-    let total: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / total).collect()
-}
-
-fn kullback_leibler(expected: &[f32], got: &[f32]) -> f64 {
-    let (p, q) = (shares(expected), shares(got));
-    p.iter().zip(&q).filter(|(p, _)| **p > 0.0).map(|(p, q)| p * (p / q.max(f64::MIN_POSITIVE)).ln()).sum()
-}
-
 /// The most likely token.
-fn greatest(logits: &[f32]) -> u32 {
+pub(crate) fn greatest(logits: &[f32]) -> u32 {
     let better = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
     (0..logits.len()).fold(0, better) as u32
 }
@@ -283,10 +258,10 @@ struct Draws {
 }
 
 impl Draws {
-    fn draw(&mut self, logits: &[f32]) -> u32 {
+    /// A token, of some in descending order of logits.
+    fn draw(&mut self, logits: &[f32], tokens: &[i32]) -> u32 {
         let scaled: Vec<f32> = logits.iter().map(|logit| logit / self.temperature.max(1e-3)).collect();
-        let mut shares: Vec<(u32, f64)> = (0..).zip(shares(&scaled)).collect();
-        shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let shares: Vec<(i32, f64)> = tokens.iter().copied().zip(shares(&scaled)).collect();
         let before = |sum: &mut f64, share: f64| Some(std::mem::replace(sum, *sum + share));
         let sums = shares.iter().scan(0.0, |sum, (_, share)| before(sum, *share));
         let count = sums.take_while(|&sum| sum < self.top_p).count().max(1);
@@ -296,7 +271,7 @@ impl Draws {
             left -= share;
             left <= 0.0
         });
-        drawn.unwrap_or(&shares[0]).0
+        drawn.unwrap_or(&shares[0]).0 as u32
     }
 
     /// A number from 0 to 1 (SplitMix64).

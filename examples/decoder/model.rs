@@ -1,12 +1,12 @@
-//! The graph of a decoder (Llama, Qwen 2) with the weights of a GGUF file.
+//! The graph of a decoder (Llama, Qwen 2 and 3, Gemma 2 and 3) with the weights of a GGUF file.
 
 use std::sync::Arc;
 
 use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Append, AppendQuantized, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary,
-    FloatUnary, Function, LayerNorm, Linear, Rotary, RotaryPairs,
+    Append, AppendQuantized, ArgMax, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding,
+    FloatBinary, FloatUnary, Function, LayerNorm, Linear, Rotary, RotaryPairs, Slice, TopK,
 };
 use lowbit::weights::PackedWeights;
 use lowbit::{DType, Graph, Tensor, TensorType, Value};
@@ -16,14 +16,27 @@ use crate::{Activations, Cache, Result};
 /// Activations that share a scale, if they are int8. Single scales for whole rows cost ten times the error on trained models.
 const GROUP: DynamicGranularity = DynamicGranularity::Group(32);
 
+/// The architectures.
+const KNOWN: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3"];
+
 /// The sizes and the weights of a model.
 pub(crate) struct Model {
     architecture: String,
+    pairs: RotaryPairs,
+    /// The function of a layer's gate.
+    gate: Function,
+    /// A factor of the embedding, in Gemma.
+    embedding_scale: Option<f32>,
+    attention_scale: f32,
+    /// Limits of the scores of attention, and of the logits.
+    soft_cap: Option<f32>,
+    logit_cap: Option<f32>,
     heads: usize,
     kv_heads: usize,
     head_width: usize,
     rotary_width: usize,
-    base: f64,
+    /// Frequencies of the rotations in layers without a window, and in those with one if they have their own.
+    frequencies: Vec<Vec<f64>>,
     epsilon: f32,
     capacity: usize,
     activations: Activations,
@@ -32,8 +45,6 @@ pub(crate) struct Model {
     layers: Vec<Layer>,
     norm: Arc<Tensor>,
     head: Arc<PackedWeights>,
-    /// Divisors of the frequencies, in models that are scaled to long contexts.
-    factors: Option<Vec<f32>>,
 }
 
 struct Layer {
@@ -41,11 +52,18 @@ struct Layer {
     query: Projection,
     key: Projection,
     value: Projection,
+    /// Norms of each head of queries and keys.
+    query_norm: Option<Arc<Tensor>>,
+    key_norm: Option<Arc<Tensor>>,
+    /// Positions that are seen, if not all.
+    window: Option<usize>,
     output: Projection,
+    after_attention: Option<Arc<Tensor>>,
     forward_norm: Arc<Tensor>,
     gate: Projection,
     up: Projection,
     down: Projection,
+    after_forward: Option<Arc<Tensor>>,
 }
 
 struct Projection {
@@ -53,13 +71,15 @@ struct Projection {
     bias: Option<Arc<Tensor>>,
 }
 
-/// The part of a token's work that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Keys and values in the caches.
-    Caches,
-    /// The logits too, of all tokens.
-    Logits,
+/// The outputs of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The most likely token after the last one, then all logits there.
+    Token,
+    /// The largest logits after the last token and the tokens of these, then all logits there.
+    Best(usize),
+    /// The logits after these tokens, or after all of them. A graph for listed ones has no smaller extent.
+    Logits(Option<Vec<usize>>),
 }
 
 impl Model {
@@ -75,9 +95,10 @@ impl Model {
         let Some(Metadata::Text(architecture)) = find("general.architecture") else {
             return Err("the file names no architecture: it is no model".into());
         };
-        if !["llama", "qwen2"].contains(&architecture) {
-            return Err(format!("the architecture is {architecture}, but llama and qwen2 are known").into());
+        if !KNOWN.contains(&architecture) {
+            return Err(format!("the architecture is {architecture}, but known are {}", KNOWN.join(", ")).into());
         }
+        let gemma = architecture.starts_with("gemma");
         let own = |key: &str| find(&format!("{architecture}.{key}"));
         let count = |key: &str| match own(key) {
             Some(Metadata::Unsigned(number)) => Ok(usize::try_from(number)?),
@@ -92,9 +113,27 @@ impl Model {
         let (hidden, heads) = (count("embedding_length")?, count("attention.head_count")?);
         let kv_heads = count("attention.head_count_kv").unwrap_or(heads);
         let head_width = count("attention.key_length").unwrap_or(hidden / heads.max(1));
+        let values = count("attention.value_length").unwrap_or(head_width);
+        if values != head_width {
+            return Err(format!("keys have {head_width} columns and values {values}: equal ones are known").into());
+        }
+        if let Some(scaling @ Metadata::Text(kind)) = own("rope.scaling.type")
+            && !["none", "linear"].contains(&kind)
+        {
+            return Err(format!("rotations are scaled by {scaling:?}, but none and linear are known").into());
+        }
         let weights =
             |name: &str| -> Result<Arc<PackedWeights>> { Ok(Arc::new(file.tensor(name)?.deferred_weights(bytes)?)) };
         let floats = |name: &str| -> Result<Arc<Tensor>> { Ok(Arc::new(single(&file.tensor(name)?)?)) };
+        let layers = count("block_count")?;
+        // The last of so many layers sees all positions, the others a window.
+        let pattern = match (architecture, own("attention.sliding_window_pattern")) {
+            (_, Some(Metadata::Unsigned(pattern))) => pattern as usize,
+            ("gemma2", _) => 2,
+            ("gemma3", _) => 6,
+            _ => 1,
+        };
+        let window = count("attention.sliding_window").ok().filter(|&window| window > 0);
         let layer = |i: usize| -> Result<Layer> {
             let name = |part: &str| format!("blk.{i}.{part}");
             let projection = |part: &str| -> Result<Projection> {
@@ -102,7 +141,16 @@ impl Model {
                 let bias = bias.map(|bias| single(&bias)).transpose()?.map(Arc::new);
                 Ok(Projection { weights: weights(&name(&format!("{part}.weight")))?, bias })
             };
+            let norm = |part: &str| match file.tensor(&name(part)) {
+                Ok(tensor) => single(&tensor).map(Arc::new).map(Some),
+                Err(_) => Ok(None),
+            };
             Ok(Layer {
+                query_norm: norm("attn_q_norm.weight")?,
+                key_norm: norm("attn_k_norm.weight")?,
+                window: window.filter(|_| !(i + 1).is_multiple_of(pattern.max(1))),
+                after_attention: norm("post_attention_norm.weight")?,
+                after_forward: norm("post_ffw_norm.weight")?,
                 attention_norm: floats(&name("attn_norm.weight"))?,
                 query: projection("attn_q")?,
                 key: projection("attn_k")?,
@@ -115,24 +163,50 @@ impl Model {
             })
         };
         let embedding = weights("token_embd.weight")?;
+        // Divisors of the frequencies, in models that are scaled to long contexts.
         let factors = file.tensor("rope_freqs.weight").ok().map(|tensor| single(&tensor)).transpose()?;
+        let factors = factors.map(|tensor| tensor.values::<f32>().map(<[f32]>::to_vec)).transpose()?;
+        let rotary_width = count("rope.dimension_count").unwrap_or(head_width);
+        let base = real("rope.freq_base", 10_000.0);
+        let frequencies = |base: f64, divisor: f64| -> Vec<f64> {
+            let factor = |i: usize| divisor * factors.as_ref().map_or(1.0, |factors| f64::from(factors[i]));
+            (0..rotary_width / 2).map(|i| base.powf(-2.0 * i as f64 / rotary_width as f64) / factor(i)).collect()
+        };
+        let mut rotations = vec![frequencies(base, real("rope.scaling.factor", 1.0))];
+        if architecture == "gemma3" && window.is_some() {
+            rotations.push(frequencies(real("rope.freq_base_swa", 10_000.0), 1.0));
+        }
+        let positive = |key: &str| Some(real(key, 0.0) as f32).filter(|&number| number > 0.0);
+        let logit_cap = positive("final_logit_softcapping");
+        // Logits are divided by their limit here.
+        let norm = floats("output_norm.weight")?;
+        let divided: Vec<f32> = norm.values::<f32>()?.iter().map(|scale| scale / logit_cap.unwrap_or(1.0)).collect();
+        // The largest models of both generations.
+        let scaled_by_hidden = matches!((architecture, layers), ("gemma2", 46) | ("gemma3", 62));
+        let scaled_by = if scaled_by_hidden { hidden / heads.max(1) } else { head_width };
         Ok(Self {
             architecture: architecture.to_string(),
+            // Files of Llama have the halves of each head interleaved.
+            pairs: if architecture == "llama" { RotaryPairs::Interleaved } else { RotaryPairs::Halves },
+            gate: if gemma { Function::GeluTanh } else { Function::Silu },
+            embedding_scale: gemma.then(|| (hidden as f32).sqrt()),
+            attention_scale: 1.0 / (scaled_by as f32).sqrt(),
+            soft_cap: positive("attn_logit_softcapping"),
+            logit_cap,
             heads,
             kv_heads,
             head_width,
-            rotary_width: count("rope.dimension_count").unwrap_or(head_width),
-            base: real("rope.freq_base", 10_000.0),
+            rotary_width,
+            frequencies: rotations,
             epsilon: real("attention.layer_norm_rms_epsilon", 1e-5) as f32,
             capacity,
             activations,
             cache,
-            layers: (0..count("block_count")?).map(layer).collect::<Result<_>>()?,
-            norm: floats("output_norm.weight")?,
+            layers: (0..layers).map(layer).collect::<Result<_>>()?,
+            norm: Arc::new(Tensor::new(norm.dims(), divided)?),
             // Models without a matrix of their own for the logits use the embedding's.
             head: weights("output.weight").unwrap_or_else(|_| embedding.clone()),
             embedding,
-            factors: factors.map(|tensor| tensor.values::<f32>().map(<[f32]>::to_vec)).transpose()?,
         })
     }
 
@@ -151,6 +225,11 @@ impl Model {
     /// The number of tokens that it knows.
     pub(crate) fn vocabulary(&self) -> usize {
         self.head.dims()[1]
+    }
+
+    /// Positions of the caches.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The bytes of weights that a token multiplies with.
@@ -191,12 +270,17 @@ impl Model {
         Ok(types.iter().map(TensorType::device_bytes).sum::<u64>() * self.layers.len() as u64)
     }
 
-    /// The inputs of the graph after the tokens and the position: the table of cosines and sines, and empty caches.
+    /// Numbers that tensors are multiplied with: those for the embedding and for the logits.
+    fn numbers(&self) -> [Option<f32>; 2] {
+        [self.embedding_scale, self.logit_cap]
+    }
+
+    /// The inputs of the graph after the tokens and the position: tables of cosines and sines, numbers, and empty caches.
     pub(crate) fn kept(&self) -> Result<Vec<Tensor>> {
-        let half = self.rotary_width / 2;
-        let factor = |i: usize| self.factors.as_ref().map_or(1.0, |factors| f64::from(factors[i]));
-        let frequency = |i: usize| self.base.powf(-2.0 * i as f64 / self.rotary_width as f64) / factor(i);
-        let table = Rotary::table(self.capacity, &(0..half).map(frequency).collect::<Vec<_>>())?;
+        let table = |frequencies: &Vec<f64>| Ok(Rotary::table(self.capacity, frequencies)?);
+        let tables = self.frequencies.iter().map(table).collect::<Result<Vec<_>>>()?;
+        let numbers = self.numbers().into_iter().flatten().map(|number| Ok(Tensor::new([1], vec![number])?));
+        let numbers = numbers.collect::<Result<Vec<_>>>()?;
         let empty = |cache: TensorType| -> Result<Tensor> {
             let (dims, count) = (cache.dims(), cache.shape().elements());
             Ok(match cache.dtype() {
@@ -210,28 +294,52 @@ impl Model {
         let types = [self.cache_types(true)?, self.cache_types(false)?].concat();
         let caches = types.into_iter().map(empty).collect::<Result<Vec<_>>>()?;
         let caches = std::iter::repeat_n(caches, self.layers.len()).flatten();
-        Ok([table].into_iter().chain(caches).collect())
+        Ok(tables.into_iter().chain(numbers).chain(caches).collect())
     }
 
-    /// The graph for up to `tokens` tokens. Inputs: tokens, position, table, then for each layer the caches of keys and values.
-    pub(crate) fn graph(&self, tokens: usize, part: Part) -> Result<Graph> {
+    /// The graph for up to `tokens` tokens. Inputs: tokens, position, then those of [`kept`](Self::kept).
+    pub(crate) fn graph(&self, tokens: usize, wanted: &Wanted) -> Result<Graph> {
         let mut graph = Graph::new();
-        let ids = graph.dynamic_input(TensorType::new(DType::Int32, [tokens])?)?;
+        let ids = TensorType::new(DType::Int32, [tokens])?;
+        let ids = match wanted {
+            Wanted::Logits(Some(_)) => graph.input(ids),
+            _ => graph.dynamic_input(ids)?,
+        };
         let position = graph.input(TensorType::new(DType::Int32, [1])?);
-        let table = graph.input(TensorType::float32([self.capacity, self.rotary_width])?);
-        let mut build = Build { graph, model: self, tokens, position, table };
+        let table = TensorType::float32([self.capacity, self.rotary_width])?;
+        let tables = self.frequencies.iter().map(|_| graph.input(table.clone())).collect();
+        let number = TensorType::float32([1])?;
+        let [embedding_scale, logit_cap] = self.numbers().map(|known| known.map(|_| graph.input(number.clone())));
+        let mut build = Build { graph, model: self, tokens, position, tables };
         let mut x = build
             .add(Embedding::new(TensorType::new(DType::Int32, [tokens])?, self.embedding.clone()).build()?, &[ids])?;
+        if let Some(scale) = embedding_scale {
+            x = build.combine(x, scale, Arithmetic::Multiply)?;
+        }
         for layer in &self.layers {
             x = build.layer(layer, x)?;
         }
-        if part == Part::Logits {
-            let normal = build.norm(x, &self.norm)?;
-            let head = Projection { weights: self.head.clone(), bias: None };
-            let inputs = build.activations(normal)?;
-            let logits = build.project(&inputs, &head)?;
-            build.graph.output(logits);
+        let rows = build.type_of(x)?;
+        let x = match wanted {
+            Wanted::Token | Wanted::Best(_) => build.add(Slice::last(rows, 1)?, &[x])?,
+            Wanted::Logits(Some(positions)) => build.add(Slice::take(rows, 0, &positions[..])?, &[x])?,
+            Wanted::Logits(None) => x,
+        };
+        let normal = build.norm(x, &self.norm)?;
+        let head = Projection { weights: self.head.clone(), bias: None };
+        let inputs = build.activations(normal)?;
+        let mut logits = build.project(&inputs, &head)?;
+        if let Some(cap) = logit_cap {
+            logits = build.apply(logits, Function::Tanh)?;
+            logits = build.combine(logits, cap, Arithmetic::Multiply)?;
         }
+        let row = build.type_of(logits)?;
+        let chosen = match wanted {
+            Wanted::Token => vec![build.add(ArgMax::new(row)?, &[logits])?],
+            Wanted::Best(count) => build.graph.add_all(TopK::new(row, *count).build()?, &[logits])?,
+            Wanted::Logits(_) => vec![],
+        };
+        chosen.into_iter().chain([logits]).for_each(|output| build.graph.output(output));
         Ok(build.graph)
     }
 }
@@ -252,7 +360,7 @@ struct Build<'a> {
     model: &'a Model,
     tokens: usize,
     position: Value,
-    table: Value,
+    tables: Vec<Value>,
 }
 
 impl Build<'_> {
@@ -275,12 +383,23 @@ impl Build<'_> {
                 Ok(self.graph.reshape(projected, [self.tokens, heads, head_width])?)
             },
         );
-        let query = self.rotate(query?)?;
-        let (keys, values) = (self.cache(key?, true)?, self.cache(value?, false)?);
+        let table = if layer.window.is_some() { self.tables.last() } else { self.tables.first() };
+        let table = *table.expect("there is at least one");
+        let query = self.norm_if_any(query?, &layer.query_norm)?;
+        let key = self.norm_if_any(key?, &layer.key_norm)?;
+        let query = self.rotate(query, table)?;
+        let (keys, values) = (self.cache(key, Some(table))?, self.cache(value?, None)?);
         let [query_type, key_type, value_type] = [query, keys[0], values[0]].map(|value| self.type_of(value));
         let mut attention = Attention::new(query_type?, key_type?, value_type?).causal();
+        attention = attention.scaled(self.model.attention_scale);
         if keys.len() > 1 {
             attention = attention.scales(self.model.cache_scales());
+        }
+        if let Some(cap) = self.model.soft_cap {
+            attention = attention.soft_cap(cap);
+        }
+        if let Some(window) = layer.window {
+            attention = attention.window(window);
         }
         let attention = attention.build()?;
         let mut inputs = vec![query, keys[0], values[0], self.position];
@@ -290,21 +409,32 @@ impl Build<'_> {
         let mixed = self.graph.reshape(mixed, [self.tokens, heads * head_width])?;
         let mixed = self.activations(mixed)?;
         let mixed = self.project(&mixed, &layer.output)?;
+        let mixed = self.norm_if_any(mixed, &layer.after_attention)?;
         let x = self.combine(x, mixed, Arithmetic::Add)?;
 
         let normal = self.norm(x, &layer.forward_norm)?;
         let inputs = self.activations(normal)?;
         let (gate, up) = (self.project(&inputs, &layer.gate)?, self.project(&inputs, &layer.up)?);
-        let gate = self.add(FloatUnary::new(self.type_of(gate)?, Function::Silu)?, &[gate])?;
+        let gate = self.apply(gate, self.model.gate)?;
         let gated = self.combine(gate, up, Arithmetic::Multiply)?;
         let gated = self.activations(gated)?;
         let down = self.project(&gated, &layer.down)?;
+        let down = self.norm_if_any(down, &layer.after_forward)?;
         self.combine(x, down, Arithmetic::Add)
     }
 
     fn norm(&mut self, x: Value, scale: &Arc<Tensor>) -> Result<Value> {
         let norm = LayerNorm::new(self.type_of(x)?, scale.clone(), self.model.epsilon).without_mean().build()?;
         self.add(norm, &[x])
+    }
+
+    fn norm_if_any(&mut self, x: Value, scale: &Option<Arc<Tensor>>) -> Result<Value> {
+        scale.as_ref().map_or(Ok(x), |scale| self.norm(x, scale))
+    }
+
+    fn apply(&mut self, x: Value, function: Function) -> Result<Value> {
+        let op = FloatUnary::new(self.type_of(x)?, function)?;
+        self.add(op, &[x])
     }
 
     fn combine(&mut self, a: Value, b: Value, arithmetic: Arithmetic) -> Result<Value> {
@@ -334,33 +464,28 @@ impl Build<'_> {
         self.add(linear.build()?, inputs)
     }
 
-    /// Files of Llama have the halves of each head interleaved.
-    fn pairs(&self) -> RotaryPairs {
-        if self.model.architecture == "llama" { RotaryPairs::Interleaved } else { RotaryPairs::Halves }
+    fn rotate(&mut self, x: Value, table: Value) -> Result<Value> {
+        let rotary = Rotary::new(self.type_of(x)?, self.type_of(table)?, self.model.pairs)?;
+        self.add(rotary, &[x, self.position, table])
     }
 
-    fn rotate(&mut self, x: Value) -> Result<Value> {
-        let rotary = Rotary::new(self.type_of(x)?, self.type_of(self.table)?, self.pairs())?;
-        self.add(rotary, &[x, self.position, self.table])
-    }
-
-    /// The tensors of a cache after rows were appended: rotated if they are keys.
-    fn cache(&mut self, rows: Value, keys: bool) -> Result<Vec<Value>> {
-        let types = self.model.cache_types(keys)?;
+    /// The tensors of a cache after rows were appended: rotated by a table if they are keys.
+    fn cache(&mut self, rows: Value, table: Option<Value>) -> Result<Vec<Value>> {
+        let types = self.model.cache_types(table.is_some())?;
         let states: Vec<Value> = types.into_iter().map(|of| self.graph.state(of)).collect();
         match states[..] {
             [cache, scales] => {
                 let rows_type = self.type_of(rows)?;
                 let mut append = AppendQuantized::new(self.type_of(cache)?, rows_type, self.model.cache_scales())?;
                 let mut inputs = vec![cache, scales, rows, self.position];
-                if keys {
-                    append = append.rotated(self.type_of(self.table)?, self.pairs())?;
-                    inputs.push(self.table);
+                if let Some(table) = table {
+                    append = append.rotated(self.type_of(table)?, self.model.pairs)?;
+                    inputs.push(table);
                 }
                 Ok(self.graph.add_all(append, &inputs)?)
             }
             _ => {
-                let rows = if keys { self.rotate(rows)? } else { rows };
+                let rows = table.map_or(Ok(rows), |table| self.rotate(rows, table))?;
                 let append = Append::new(self.type_of(states[0])?, self.type_of(rows)?)?;
                 Ok(vec![self.add(append, &[states[0], rows, self.position])?])
             }

@@ -5,7 +5,8 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
 use crate::Result;
 
@@ -41,13 +42,26 @@ impl Vocabulary {
         let merges = array("tokenizer.ggml.merges")?.map(text).filter_map(pair).collect();
         let model = BPE::builder().vocab_and_merges(vocab, merges).build().map_err(|error| error.to_string())?;
         let mut tokenizer = Tokenizer::new(model);
-        let bytes = ByteLevel::new(false, false, true);
-        // Vocabularies of SmolLM split numbers into digits first.
-        let steps: Vec<PreTokenizerWrapper> = match find("tokenizer.ggml.pre") {
-            Some(Value::Text("smollm")) => vec![Digits::new(true).into(), bytes.into()],
-            _ => vec![bytes.into()],
+        let bytes = |words| ByteLevel::new(false, false, words);
+        let split = |numbers: &str| -> Result<PreTokenizerWrapper> {
+            let words = format!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{numbers}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            );
+            let split = Split::new(SplitPattern::Regex(words), SplitDelimiterBehavior::Isolated, false);
+            Ok(split.map_err(|error| error.to_string())?.into())
         };
-        tokenizer.with_pre_tokenizer(Some(Sequence::new(steps))).with_decoder(Some(bytes));
+        // Texts are split into words before pairs are joined.
+        let steps: Vec<PreTokenizerWrapper> = match find("tokenizer.ggml.pre") {
+            Some(Value::Text("gpt-2")) => vec![bytes(true).into()],
+            Some(Value::Text("smollm")) => vec![Digits::new(true).into(), bytes(true).into()],
+            Some(Value::Text("qwen2")) => vec![split(r"\p{N}")?, bytes(false).into()],
+            Some(Value::Text("llama-bpe")) => vec![split(r"\p{N}{1,3}")?, bytes(false).into()],
+            other => {
+                let known = "gpt-2, smollm, qwen2 and llama-bpe";
+                return Err(format!("words are split as by {other:?}, but known are {known}").into());
+            }
+        };
+        tokenizer.with_pre_tokenizer(Some(Sequence::new(steps))).with_decoder(Some(bytes(false)));
         let kinds = array("tokenizer.ggml.token_type")?;
         let control = tokens.iter().zip(kinds).filter(|(_, kind)| match kind {
             Value::Signed(kind) => *kind as u64 == CONTROL,
