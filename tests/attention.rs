@@ -10,7 +10,7 @@ use common::{
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Append, AppendQuantized, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize,
-    Embedding, FloatBinary, Op, Rotary, RotaryPairs,
+    Embedding, FloatBinary, Op, Rotary, RotaryAppend, RotaryPairs,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -476,6 +476,83 @@ fn rotated_rows_are_appended() -> Result<()> {
         }
     }
     println!("rotated rows: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// Queries, keys and values of new tokens in one launch, alone and as a planner finds it.
+#[test]
+fn queries_are_rotated_as_rows_are_appended() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_021);
+    let mut worst = 0.0f64;
+    for (capacity, n, [heads, kv_heads, d, value_d], width) in
+        [(1, 1, [2, 1, 2, 3], 2), (12, 3, [9, 3, 64, 64], 64), (40, 33, [4, 2, 7, 5], 4), (9, 9, [2, 2, 33, 1], 32)]
+    {
+        let frequencies: Vec<f64> = (0..width / 2).map(|i| 10_000f64.powf(-2.0 * i as f64 / width as f64)).collect();
+        let table = Rotary::table(50, &frequencies)?;
+        let [query, key] = [heads, kv_heads].map(|heads| floats(&mut random, &[n, heads, d]));
+        let value = floats(&mut random, &[n, kv_heads, value_d]);
+        for (pairs, is_half) in
+            [(RotaryPairs::Halves, false), (RotaryPairs::Interleaved, true), (RotaryPairs::Halves, true)]
+        {
+            let caches = [d, value_d].map(|d| {
+                let dims = [capacity, kv_heads, d];
+                if is_half { halves(&mut random, &dims) } else { floats(&mut random, &dims) }
+            });
+            let types = [&caches[0], &caches[1], &query, &key, &value, &table].map(|t| t.tensor_type().clone());
+            let [key_cache, value_cache, query_type, key_type, value_type, table_type] = types;
+            let rotary = |of: &TensorType| Rotary::new(of.clone(), table_type.clone(), pairs);
+            let values = Append::new(value_cache.clone(), value_type.clone())?;
+            let keys = Append::new(key_cache.clone(), key_type.clone())?;
+            let joined = keys.clone().rotated(table_type.clone(), pairs)?;
+            let op: Op = RotaryAppend::new(rotary(&query_type)?, joined, values.clone())?.into();
+
+            let mut graph = Graph::new();
+            let inputs = [&query_type, &key_type, &value_type, &table_type].map(|t| graph.input(t.clone()));
+            let [q, k, v, angles] = inputs;
+            let p = graph.input(TensorType::new(DType::Int32, [1])?);
+            let states = [graph.state(key_cache), graph.state(value_cache)];
+            let turned = graph.add(rotary(&query_type)?, &[q, p, angles])?;
+            let turned_key = graph.add(rotary(&key_type)?, &[k, p, angles])?;
+            graph.add(keys, &[states[0], turned_key, p])?;
+            graph.add(values, &[states[1], v, p])?;
+            graph.output(turned);
+            let plan = context.plan(&graph, Tuner::FirstGuess)?;
+            if context.caps().storage_buffers >= 8 {
+                assert_eq!(plan.launches(), 1, "{plan}");
+            }
+            for at in [0, capacity as i32 - 1, 17, -1, i32::MAX, i32::MIN] {
+                let name = format!("{capacity}, {n} of {heads}, {pairs:?}, float16 {is_half}, at {at}");
+                let inputs = [&caches[0], &caches[1], &query, &key, &value, &position(at), &table];
+                worst = worst.max(check_op_within(&context, &name, &op, &inputs).1);
+                let host = [&query, &key, &value, &table, &position(at), &caches[0], &caches[1]];
+                let mut got = common::wait(plan.run(&host))?;
+                // The graph's output comes before its states.
+                got.rotate_left(1);
+                common::check_outputs(&name, &op, &inputs, &got)?;
+            }
+        }
+    }
+    println!("queries, keys and values: largest error {worst:.3} of its bound");
+    let (table, rows) = (TensorType::float32([9, 6])?, TensorType::float32([3, 2, 8])?);
+    let rotary = Rotary::new(rows.clone(), table.clone(), RotaryPairs::Halves)?;
+    let values = Append::new(TensorType::float32([20, 2, 8])?, rows)?;
+    let keys = values.clone().rotated(table.clone(), RotaryPairs::Halves)?;
+    let refused = |keys: Append, values: Append, reason: &str| {
+        let error = RotaryAppend::new(rotary.clone(), keys, values).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(values.clone(), values.clone(), "are not rotated by the queries' table");
+    refused(
+        values.clone().rotated(table, RotaryPairs::Interleaved)?,
+        values.clone(),
+        "are not rotated by the queries' table",
+    );
+    refused(keys.clone(), keys.clone(), "the values are rotated");
+    let other = Append::new(TensorType::float32([20, 2, 8])?, TensorType::float32([2, 2, 8])?)?;
+    refused(keys.clone(), other, "of [3, 3, 2] tokens");
+    let half = Append::new(TensorType::new(DType::Float16, [20, 2, 8])?, TensorType::float32([3, 2, 8])?)?;
+    refused(keys, half, "both alike");
     Ok(())
 }
 

@@ -17,8 +17,8 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
-    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Slice,
+    Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -174,6 +174,9 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("float_unary", FloatUnary::new(TensorType::float32([6, 40])?, Function::Gelu)?.into()));
     ops.push(("append", Append::new(codes(Uint8, &[6, 40])?, codes(Uint8, &[2, 40])?)?.into()));
     let rotary = Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 8])?, RotaryPairs::Halves)?;
+    let values = Append::new(TensorType::float32([300, 2, 8])?, TensorType::float32([3, 2, 8])?)?;
+    let keys = values.clone().rotated(TensorType::float32([9, 8])?, RotaryPairs::Halves)?;
+    ops.push(("rotary_append", RotaryAppend::new(rotary.clone(), keys, values)?.into()));
     ops.push(("rotary", rotary.into()));
     let cache = || TensorType::float32([300, 2, 8]);
     ops.push(("attention", Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?.into()));

@@ -19,8 +19,8 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
+    RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -303,6 +303,12 @@ fn shapes_alone_cost_nothing() {
     judge.check("append_quantized of groups", || {
         let cache = TensorType::new(DType::Int4, [SIDE, SIDE])?.with_dynamic_scales();
         AppendQuantized::new(cache, real(&[1, SIDE])?, DynamicGranularity::Group(8))
+    });
+    judge.check("rotary_append", || {
+        let table = real(&[9, 2])?;
+        let values = Append::new(real(&[1 << 20, 2, 16])?, real(&[1 << 20, 2, 16])?)?;
+        let keys = values.clone().rotated(table.clone(), RotaryPairs::Halves)?;
+        RotaryAppend::new(Rotary::new(real(&[1 << 20, 8, 16])?, table, RotaryPairs::Halves)?, keys, values)
     });
     judge.check("append of parameters", || {
         let parameters = || TensorType::new(DType::Parameters, [SIDE, SIDE]);

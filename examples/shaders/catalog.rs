@@ -11,8 +11,8 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    QuantizedArithmetic, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    QuantizedArithmetic, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
+    RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -415,6 +415,9 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     }
     for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
         ops.push(Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 6])?, pairs)?.into());
+        for dtype in FLOATS {
+            ops.push(rotary_append(TensorType::new(dtype, [8, 2, 8])?, pairs)?.into());
+        }
     }
     for (dtype, d) in [(DType::Float32, 8), (DType::Float32, 7), (DType::Float16, 8), (DType::Int8, 8)] {
         let cache = TensorType::new(dtype, [300, 2, d])?;
@@ -643,6 +646,14 @@ fn transposed() -> Result<Vec<Op>> {
         ops.push(conv.transposed().stride([2, 2]).build()?.into());
     }
     Ok(ops)
+}
+
+/// A rotation of queries and appends to two caches, in one op.
+fn rotary_append(cache: TensorType, pairs: RotaryPairs) -> Result<RotaryAppend> {
+    let (table, rows) = (TensorType::float32([9, 6])?, TensorType::float32([3, 2, 8])?);
+    let values = Append::new(cache, rows)?;
+    let keys = values.clone().rotated(table.clone(), pairs)?;
+    RotaryAppend::new(Rotary::new(TensorType::float32([3, 4, 8])?, table, pairs)?, keys, values)
 }
 
 /// Two and three layers in one launch, and a gate.

@@ -43,6 +43,7 @@ mod requantize;
 mod reshape;
 mod resize;
 mod rotary;
+mod rotary_append;
 mod slice;
 mod softmax;
 #[cfg(feature = "calibrate")]
@@ -216,6 +217,7 @@ ops! {
         append_quantized: AppendQuantized;
         attention: Attention;
         rotary: Rotary;
+        rotary_append: RotaryAppend;
         transpose: Transpose;
         slice: Slice;
         pad: Pad;
@@ -300,7 +302,7 @@ impl Op {
     pub(crate) fn overwrites(&self) -> &'static [usize] {
         match self {
             Self::Append(_) => &[0],
-            Self::AppendQuantized(_) => &[0, 1],
+            Self::AppendQuantized(_) | Self::RotaryAppend(_) => &[0, 1],
             _ => &[],
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::candidates::CandidateLists;
 use super::graph::{Graph, Step, Value};
-use crate::ops::{Arithmetic, Fused, JointLinear, Linear, Op, Table, Transpose};
+use crate::kernels::Dispatch;
+use crate::ops::{Arithmetic, Fused, JointLinear, Linear, Op, RotaryAppend, Table, Transpose};
 use crate::tensor::TensorType;
 
 /// One or more steps of a graph that run as one.
@@ -64,6 +65,7 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     let is_read_once = |value: Value| uses[&graph.storage(value).index()] == 1;
     gate_layers(&mut merged, graph, lists, is_read_once);
     join_layers(&mut merged, graph, lists);
+    join_appends(&mut merged, graph, lists);
     merged
 }
 
@@ -145,6 +147,60 @@ fn join_layers(merged: &mut Vec<Merged>, graph: &Graph, lists: &CandidateLists<'
     }
     let mut done = done.into_iter();
     merged.retain(|_| !done.next().unwrap_or_default());
+}
+
+/// Makes one step of a rotation of queries and the appends of keys and values, if they follow one another.
+fn join_appends(merged: &mut Vec<Merged>, graph: &Graph, lists: &CandidateLists<'_>) {
+    let mut first = 0;
+    while first + 3 <= merged.len() {
+        let three = &merged[first..first + 3];
+        let joined = rotary_append([&three[0], &three[1], &three[2]], graph);
+        let apart: usize = three.iter().map(|m| launches(&m.step.op, lists)).sum();
+        if let Some(joined) = joined.filter(|m| fits(&m.step.op, lists) && in_place_launches(&m.step.op, lists) < apart)
+        {
+            merged.splice(first..first + 3, [joined]);
+        }
+        first += 1;
+    }
+}
+
+/// A rotation and two appends at one position as one step, in whatever order they are.
+fn rotary_append(steps: [&Merged; 3], graph: &Graph) -> Option<Merged> {
+    let (mut queries, mut keys, mut values) = (None, None, None);
+    for &Merged { step, .. } in &steps {
+        match &*step.op {
+            Op::Rotary(op) => queries = Some((op, step)),
+            Op::Append(op) if op.rotary().is_some() => keys = Some((op, step)),
+            Op::Append(op) => values = Some((op, step)),
+            _ => return None,
+        }
+    }
+    let ((queries, of_queries), (keys, of_keys), (values, of_values)) = (queries?, keys?, values?);
+    let [query, position, table] = of_queries.inputs[..] else { return None };
+    let [key_cache, key_rows, at, by] = of_keys.inputs[..] else { return None };
+    let [value_cache, value_rows, and_at] = of_values.inputs[..] else { return None };
+    let caches = [key_cache, value_cache];
+    let made: Vec<Value> =
+        steps.iter().flat_map(|m| m.step.outputs.iter().map(|&value| graph.storage(value))).collect();
+    let is_made = |value: Value| made.contains(&graph.storage(value));
+    let fits = position == at
+        && position == and_at
+        && table == by
+        && caches.iter().all(|&cache| graph.is_state(cache))
+        && graph.storage(key_cache) != graph.storage(value_cache)
+        && ![query, key_rows, value_rows, position, table].into_iter().any(is_made);
+    let op = RotaryAppend::new(queries.clone(), keys.clone(), values.clone()).ok().filter(|_| fits)?;
+    let inputs = vec![key_cache, value_cache, query, key_rows, value_rows, position, table];
+    let outputs = vec![of_keys.outputs[0], of_values.outputs[0], of_queries.outputs[0]];
+    let parts = steps.iter().flat_map(|m| m.parts.clone()).collect();
+    Some(Merged { step: Step { op: Arc::new(op.into()), inputs, outputs }, parts })
+}
+
+/// The number of launches of an op's first guess where it overwrites its inputs.
+fn in_place_launches(op: &Arc<Op>, lists: &CandidateLists<'_>) -> usize {
+    let is_there =
+        |launch: &Dispatch| launch.overwriting(op.overwrites()).is_none_or(|launch| !launch.grid.contains(&0));
+    lists.of(op)[0].dispatches.iter().filter(|launch| is_there(launch)).count()
 }
 
 /// True if a step reads a state: it stays where it is, because a write may come between.

@@ -236,6 +236,9 @@ impl Frame {
             };
             let overwritten = overwriting.as_ref().map(|_| placed.overwrites.iter().map(read).sum());
             let dispatch = overwriting.unwrap_or(dispatch);
+            if dispatch.grid.contains(&0) {
+                continue;
+            }
             let spans: Vec<Span> = dispatch.bindings.iter().map(|binding| span(binding.resource)).collect();
             check_launch(&dispatch, &spans, caps)?;
             let bound = || dispatch.bindings.iter().zip(&spans);
@@ -542,7 +545,7 @@ mod tests {
         FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
         ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
         Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
-        RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+        RotaryAppend, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -583,6 +586,11 @@ mod tests {
         let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
         let layer = Linear::new(real(&[e, 40])?, grouped(1, 64, 40)?).build()?;
         let joint = JointLinear::new(vec![layer.clone(), layer])?;
+        let (cache, rows, table) = (real(&[300, 2, 8])?, real(&[e, 2, 8])?, real(&[300, 4])?);
+        let queries = Rotary::new(real(&[e, 4, 8])?, table.clone(), RotaryPairs::Halves)?;
+        let values = Append::new(cache, rows)?;
+        let keys = values.clone().rotated(table, RotaryPairs::Halves)?;
+        let rotary_append = RotaryAppend::new(queries, keys, values)?;
         let mut ops: Vec<Op> = vec![
             Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?).output(stage()?).build()?.into(),
             Matmul::new(int8(&[e, 20])?, int8(&[20, 6])?).build()?.into(),
@@ -623,6 +631,7 @@ mod tests {
             joint.clone().into(),
             joint.gated(Function::Silu)?.into(),
             Embedding::new(TensorType::int32([e])?, grouped(1, 6, 40)?).build()?.into(),
+            rotary_append.into(),
             QuantizeWeights::new(TensorType::float32([e, 40])?, quantizer)?.into(),
             StepFromRange::new(TensorType::int32([e, 6])?, (0, 15))?.into(),
             FakeQuantizeGradient::new(step.clone())?.into(),

@@ -44,6 +44,7 @@ mod requantize;
 mod reshape;
 mod resize;
 mod rotary;
+mod rotary_append;
 mod slice;
 mod softmax;
 #[cfg(feature = "calibrate")]

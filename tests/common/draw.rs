@@ -10,7 +10,7 @@ use lowbit::ops::{
     FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding,
     Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
-    RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    RotaryAppend, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
@@ -786,7 +786,18 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 18 {
+        Ok(match self.random.next() % 19 {
+            18 => {
+                let dtype = self.pick(&FLOATS);
+                let cache = TensorType::new(dtype, [&dims[..], &[self.size()]].concat())?;
+                let rows = [&[self.upto(dims[0])], &cache.dims()[1..]].concat();
+                let queries = TensorType::float32([rows[0], self.size(), cache.shape().row_length()])?;
+                let table = TensorType::float32([7, 4])?;
+                let pairs = self.pick(&[RotaryPairs::Halves, RotaryPairs::Interleaved]);
+                let values = Append::new(cache, TensorType::float32(rows)?)?;
+                let keys = values.clone().rotated(table.clone(), pairs)?;
+                RotaryAppend::new(Rotary::new(queries, table, pairs)?, keys, values)?.into()
+            }
             17 => {
                 let dtype = self.pick(&[DType::Int8, DType::Int4]);
                 let cache = TensorType::new(dtype, [&dims[..], &[12]].concat())?.with_dynamic_scales();

@@ -147,7 +147,7 @@ pub struct InPlace {
     pub inputs: Vec<usize>,
     /// The program for that case.
     pub program: Program,
-    /// Its workgroups along x, y and z.
+    /// Its workgroups along x, y and z; zeros if there is nothing to do.
     pub grid: [u32; 3],
     /// Bytes that it writes of each output, if it leaves the others in place and reads none. If there are no such numbers it reads and
     /// writes all.
@@ -422,6 +422,13 @@ impl Dispatch {
             binding.writable = true;
         }
         self.program = self.program.with_writable(slots.to_vec());
+        self
+    }
+
+    /// The launch, without anything to do where the outputs take over these inputs.
+    pub(crate) fn absent_in_place(mut self, inputs: &[usize]) -> Self {
+        let (program, writes) = (self.program.clone(), vec![0; inputs.len()]);
+        self.in_place.push(InPlace { inputs: inputs.to_vec(), program, grid: [0; 3], writes });
         self
     }
 

@@ -270,6 +270,7 @@ parts! {
         APPEND_KEPT_IN_PLACE = "layout/append_kept_in_place";
         APPEND_VALUE_ROTATED_BITS = "layout/append_value_rotated_bits";
         APPEND_ROTATION = "layout/append_rotation";
+        ROTARY_APPEND = "layout/rotary_append";
         "elementwise/rotated_pair";
         "elementwise/rotate_bits";
         RESHAPE = "layout/reshape";

@@ -7,4 +7,5 @@ pub(super) mod moved;
 pub(super) mod rearrange;
 pub(super) mod reshape;
 pub(super) mod resize;
+pub(super) mod rotary_append;
 pub(super) mod transpose;
