@@ -5,7 +5,10 @@ mod common;
 
 use common::{Random, check_op, check_op_within, context, first_difference, gpu_context};
 use half::f16;
-use lowbit::ops::{ArgMax, Arithmetic, Concat, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax, TopK};
+use lowbit::ops::{
+    ArgMax, Arithmetic, Concat, DynamicGranularity, DynamicQuantize, FloatBinary, FloatUnary, Function, Fused,
+    LayerNorm, Op, Softmax, TopK,
+};
 use lowbit::{DType, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, reference};
 
 const FUNCTIONS: [Function; 6] =
@@ -283,6 +286,54 @@ fn rows_are_normalized() -> Result<()> {
         }
     }
     println!("layer norm: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// Rows that are normalized and quantized by one launch, alone and as a planner finds it.
+#[test]
+fn rows_are_normalized_and_quantized() -> Result<()> {
+    let mut random = Random::new(9_106);
+    let mut worst = 0.0f64;
+    for context in [context(), gpu_context()].into_iter().flatten() {
+        for (turn, shape) in ROWS.into_iter().enumerate().filter(|(_, shape)| shape[1] > 0) {
+            let n = shape[1];
+            let x = Tensor::new(shape, (0..shape[0] * n).map(|_| 3.0 * random.real()).collect::<Vec<f32>>())?;
+            let scale = Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<f32>>())?;
+            let norm = LayerNorm::new(TensorType::float32(shape)?, scale, 1e-5);
+            let norm = if turn % 2 == 0 { norm.without_mean() } else { norm }.build()?;
+            for granularity in [DynamicGranularity::Row, DynamicGranularity::Group(32), DynamicGranularity::Group(4)] {
+                let codes = DynamicQuantize::new(TensorType::float32(shape)?, DType::Int8, granularity).symmetric();
+                let codes = codes.build()?;
+                let op: Op = Fused::new(norm.clone().into(), codes.clone().into(), 0)?.into();
+                let name = format!("{shape:?}, {granularity:?}");
+                worst = worst.max(check_op_within(&context, &name, &op, &[&x]).1);
+                let mut graph = Graph::new();
+                let input = graph.input(TensorType::float32(shape)?);
+                let normal = graph.add(norm.clone(), &[input])?;
+                for value in graph.add_all(codes, &[normal])? {
+                    graph.output(value);
+                }
+                let plan = context.plan(&graph, Tuner::FirstGuess)?;
+                assert_eq!(plan.launches(), usize::from(shape[0] > 0), "{plan}");
+                common::check_outputs(&name, &op, &[&x], &common::wait(plan.run(&[&x]))?)?;
+            }
+        }
+    }
+    println!("norms that quantize: largest error {worst:.3} of its bound");
+    // Most codes are those of the reference: a bound of a code is 0 but where its number is close to the middle of two.
+    let x = Tensor::new([4, 256], (0..1024).map(|_| random.real()).collect::<Vec<f32>>())?;
+    let norm = LayerNorm::new(x.tensor_type().clone(), Tensor::new([256], vec![1.0f32; 256])?, 1e-5).build()?;
+    let codes = |dtype, granularity| DynamicQuantize::new(x.tensor_type().clone(), dtype, granularity);
+    let group = DynamicGranularity::Group(32);
+    let op = Fused::new(norm.clone().into(), codes(DType::Int8, group).symmetric().build()?.into(), 0)?;
+    let bounds = reference::tolerance(&op.into(), &[&x])?.expect("a bound");
+    let certain = bounds[..1024].iter().filter(|&&bound| bound == 0.0).count();
+    assert!(certain > 900 && bounds[..1024].iter().all(|&bound| bound <= 1.0), "{certain} of 1024 codes are certain");
+    for other in [codes(DType::Uint8, group), codes(DType::Int8, group), codes(DType::Int8, DynamicGranularity::Tensor)]
+    {
+        let error = Fused::new(norm.clone().into(), other.build()?.into(), 0).expect_err("no such launch").to_string();
+        assert!(error.contains("can't be followed"), "{error}");
+    }
     Ok(())
 }
 

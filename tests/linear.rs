@@ -336,6 +336,13 @@ fn plans_of_bound_weights() -> Result<()> {
     let error = reference::run(&op.clone().into(), &[&x, &broken]).expect_err("no weights").to_string();
     assert!(error.contains("no finite scale"), "{error}");
     assert_eq!(plan.run_blocking(&[&x, &broken])?.len(), 1, "a device computes something");
+    // Codes of infinity.
+    let small = WeightFormat::new(Codes::of_float(DType::Float8E5M2).expect("8 bits"), 32, ScaleFormat::F32);
+    let words = vec![0x3f80_0000; PackedWeights::packed_bytes(small, [1, 4, 32])? / 4];
+    assert!(PackedWeights::from_words(small, [1, 4, 32], words.clone()).is_ok());
+    let infinite = words.iter().enumerate().map(|(i, &word)| if i < 4 { 0x7c7c_7c7c } else { word }).collect();
+    let error = PackedWeights::from_words(small, [1, 4, 32], infinite).expect_err("no weights").to_string();
+    assert!(error.contains("which is inf"), "{error}");
     let kept = PackedWeights::bound(format, [1, 8, 64])?.words().expect_err("no words").to_string();
     assert!(kept.contains("are an input"), "{kept}");
     let shuffled = weights(&mut random, format, [1, 8, 64], true)?.to_tensor().expect_err("another order").to_string();

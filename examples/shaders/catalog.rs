@@ -577,6 +577,10 @@ fn floats() -> Result<Vec<Op>> {
         ops.push(FloatBinary::new(real.clone(), real.clone(), arithmetic)?.into());
     }
     let norm = LayerNorm::new(TensorType::float32([4, 4])?, Tensor::new([4], vec![1.0f32; 4])?, 1e-5);
+    for granularity in [DynamicGranularity::Row, DynamicGranularity::Group(4)] {
+        let codes = DynamicQuantize::new(TensorType::float32([4, 4])?, DType::Int8, granularity).symmetric().build()?;
+        ops.push(Fused::new(norm.clone().build()?.into(), codes.into(), 0)?.into());
+    }
     ops.extend([
         Softmax::new(TensorType::float32([4, 4])?).build()?.into(),
         Softmax::new(TensorType::float32([4, 1024])?).build()?.into(),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Bindings, DeviceTensor, Plan};
 use crate::error::Result;
+use crate::numeric::QuantizationParams;
 use crate::ops::Op;
 use crate::plan::{Graph, Value, execute, read, read_as};
 use crate::reference;
@@ -163,13 +164,17 @@ impl Plan {
     }
 }
 
-/// True if every element of an inexact op's output lies within the tolerance of the reference, or both are NaN.
+/// True if every element of an inexact op's output lies within the tolerance of the reference, or both are NaN. Such outputs are floats,
+/// int8 codes, or scales without zero points.
 fn is_within(got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> bool {
     let reals = |tensor: &Tensor| -> Vec<f32> {
-        match tensor.values::<half::f16>() {
-            Ok(halves) => halves.iter().map(|x| x.to_f32()).collect(),
-            Err(_) => tensor.values::<f32>().unwrap_or(&[]).to_vec(),
-        }
+        let singles = || Some(tensor.values::<f32>().ok()?.to_vec());
+        let halves = || Some(tensor.values::<half::f16>().ok()?.iter().map(|x| x.to_f32()).collect());
+        let codes = || Some(tensor.values::<i8>().ok()?.iter().map(|&code| code.into()).collect());
+        // A zero point that differs is an error of any size.
+        let scale = |pair: &QuantizationParams| if pair.zero_point == 0 { pair.scale } else { f32::NAN };
+        let scales = || Some(tensor.values::<QuantizationParams>().ok()?.iter().map(scale).collect());
+        singles().or_else(halves).or_else(codes).or_else(scales).unwrap_or_default()
     };
     let near = |((got, expected), &bound): ((f32, f32), &f32)| {
         let same = got == expected || (got.is_nan() && expected.is_nan());

@@ -132,7 +132,13 @@ pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Progra
     let program = program.constant("STAGE_AT", post_op_entries(post_op) as u32);
     match post_op {
         None => program.with(&program::POST_OP_NONE),
-        Some(PostOp::Quantize(_) | PostOp::Dequantize(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..)) => {
+        Some(
+            PostOp::Quantize(_)
+            | PostOp::Dequantize(_)
+            | PostOp::DynamicQuantize(_)
+            | PostOp::FloatUnary(_)
+            | PostOp::FloatBinary(..),
+        ) => {
             unreachable!("no post-op of codes")
         }
         Some(PostOp::Table(_)) => program.with(&program::POST_OP_TABLE),
@@ -174,7 +180,13 @@ pub(super) fn link_float_post_op(program: Program, post_op: Option<&PostOp>) -> 
             let product = op.arithmetic == Arithmetic::Multiply;
             program.with(&program::FLOAT_POST_OP_BINARY).constant("PRODUCT", product)
         }
-        Some(PostOp::Table(_) | PostOp::Add(..) | PostOp::Quantize(_) | PostOp::Dequantize(_)) => {
+        Some(
+            PostOp::Table(_)
+            | PostOp::Add(..)
+            | PostOp::Quantize(_)
+            | PostOp::Dequantize(_)
+            | PostOp::DynamicQuantize(_),
+        ) => {
             unreachable!("no post-op of floats")
         }
     }
@@ -194,11 +206,9 @@ pub(super) fn post_op_entries(post_op: Option<&PostOp>) -> usize {
 /// The entries of the tables that a post-op reads.
 pub(super) fn post_op_words(post_op: Option<&PostOp>) -> Vec<u32> {
     match post_op {
-        None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..)) => {
-            Vec::new()
-        }
         Some(PostOp::Table(table)) => crate::kernels::elementwise::table::words(table),
         Some(PostOp::Add(add, position)) => binary::sum_words(add, *position).concat(),
+        _ => Vec::new(),
     }
 }
 

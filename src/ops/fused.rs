@@ -2,8 +2,11 @@
 //! decides which steps to fuse. The GPU programs are those of the first op with a post-op (`shaders/epilogue/post_op_*.wgsl` of codes,
 //! `float_post_op_*.wgsl` of floats) or, for ops that move elements, a conversion (`shaders/convert/`).
 
-use super::{Add, Dequantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Table};
+use super::{
+    Add, Dequantize, DynamicGranularity, DynamicQuantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Table,
+};
 use crate::error::{Result, refuse, require};
+use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
 /// `out = then(first(inputs…), residual)`, without storing the intermediate result
@@ -15,11 +18,15 @@ use crate::tensor::{Granularity, TensorType};
 /// | 8-bit codes of [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize), [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`] | a [`Table`], or an [`Add`] of a residual |
 /// | float32 numbers of [`Linear`](super::Linear) or [`FloatMatmul`](super::FloatMatmul) | a [`FloatUnary`], or a [`FloatBinary`] with a residual |
 /// | [`FloatUnary`] | a [`FloatBinary`] with a residual |
+/// | [`LayerNorm`](super::LayerNorm) of rows `[m, n]` | a symmetric [`DynamicQuantize`] to int8 by row, or in groups of a multiple of four: both of its outputs |
 /// | [`Transpose`](super::Transpose) | a [`Quantize`] or [`Dequantize`] with one scale for all elements |
 ///
 /// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result of codes equals that of the
 /// two ops in sequence, bit for bit. The result of floats has the error of the second op, plus that of the first as it passes through
 /// the second: times |residual| for a product, times 1.13, the steepest slope of any [`Function`](super::Function), for a function.
+/// Of codes that are quantized by their range, with errors e of a number x and E the largest in its segment: a scale s is off by
+/// t = E / 127 + 2⁻²³ · (127 · s + E) / 127, and a quotient x / s by (e + |x| · t / s) / (s − t) and its rounding, before it is rounded to
+/// a code.
 ///
 /// ```
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};
@@ -48,6 +55,8 @@ pub(crate) enum PostOp {
     Quantize(Quantize),
     /// The elements are dequantized to real numbers.
     Dequantize(Dequantize),
+    /// The elements are quantized by the ranges of their segments.
+    DynamicQuantize(DynamicQuantize),
     /// The function of each element.
     FloatUnary(FloatUnary),
     /// The elements are the lhs (0) or rhs (1) of a sum or product of floats.
@@ -61,6 +70,7 @@ impl PostOp {
             Op::Add(op) => Self::Add(op, position),
             Op::Quantize(op) => Self::Quantize(op),
             Op::Dequantize(op) => Self::Dequantize(op),
+            Op::DynamicQuantize(op) => Self::DynamicQuantize(op),
             Op::FloatUnary(op) => Self::FloatUnary(op),
             Op::FloatBinary(op) => Self::FloatBinary(op, position),
             _ => return None,
@@ -73,6 +83,7 @@ impl PostOp {
             Self::Add(op, _) => op.into(),
             Self::Quantize(op) => op.into(),
             Self::Dequantize(op) => op.into(),
+            Self::DynamicQuantize(op) => op.into(),
             Self::FloatUnary(op) => op.into(),
             Self::FloatBinary(op, _) => op.into(),
         }
@@ -96,6 +107,19 @@ impl PostOp {
         Some(operands.swap_remove(1 - position))
     }
 
+    /// True if a launch that has a row of numbers can quantize them.
+    fn is_by_row(op: &DynamicQuantize) -> bool {
+        let (_, _, symmetric) = op.range();
+        let fits = match op.granularity() {
+            DynamicGranularity::Row => true,
+            DynamicGranularity::Group(size) => size.is_multiple_of(4),
+            DynamicGranularity::Tensor => false,
+        };
+        let shape = op.output().shape();
+        // An empty row has a scale, but no number that a launch would begin with.
+        fits && symmetric && op.output().dtype() == DType::Int8 && shape.rank() == 2 && shape.row_length() > 0
+    }
+
     /// True if elements that `first` makes can pass through it before they are stored.
     fn follows(&self, first: &Op) -> bool {
         match first {
@@ -105,6 +129,7 @@ impl PostOp {
             }
             Op::Linear(_) | Op::FloatMatmul(_) => matches!(self, Self::FloatUnary(_) | Self::FloatBinary(..)),
             Op::FloatUnary(_) => matches!(self, Self::FloatBinary(..)),
+            Op::LayerNorm(_) => matches!(self, Self::DynamicQuantize(op) if Self::is_by_row(op)),
             _ => false,
         }
     }
@@ -150,7 +175,7 @@ impl Fused {
             }
             PostOp::Quantize(quantize) => one_scale(quantize.granularity())?,
             PostOp::Dequantize(dequantize) => one_scale(dequantize.granularity())?,
-            PostOp::Table(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..) => {}
+            PostOp::Table(_) | PostOp::DynamicQuantize(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..) => {}
         }
         require!(
             post_op.residual().is_none_or(|residual| residual.shape() == made.shape()),

@@ -264,7 +264,7 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
         return fits.then(|| (op.into(), vec![cache, x, appended_at, table]));
     }
     match (table(&first.op), &*then.op) {
-        (_, Op::Add(_) | Op::FloatUnary(_) | Op::FloatBinary(_)) => {
+        (_, Op::Add(_) | Op::FloatUnary(_) | Op::FloatBinary(_) | Op::DynamicQuantize(_)) => {
             let op = Fused::new((*first.op).clone(), (*then.op).clone(), position).ok()?;
             let mut others = then.inputs.clone();
             others.remove(position);

@@ -591,6 +591,8 @@ mod tests {
         let values = Append::new(cache, rows)?;
         let keys = values.clone().rotated(table, RotaryPairs::Halves)?;
         let rotary_append = RotaryAppend::new(queries, keys, values)?;
+        let by_group =
+            DynamicQuantize::new(real(&[e, 5])?, DType::Int8, DynamicGranularity::Group(4)).symmetric().build()?;
         let mut ops: Vec<Op> = vec![
             Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?).output(stage()?).build()?.into(),
             Matmul::new(int8(&[e, 20])?, int8(&[20, 6])?).build()?.into(),
@@ -674,6 +676,7 @@ mod tests {
                 .rotated(real(&[9, 8])?, RotaryPairs::Halves)?
                 .into(),
             LayerNorm::new(TensorType::float32([e, 5])?, ones(5)?, 1e-5).build()?.into(),
+            Fused::new(LayerNorm::new(real(&[e, 5])?, ones(5)?, 1e-5).build()?.into(), by_group.into(), 0)?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
             Slice::new(int8(&[e, 5])?, [0, 4], [e, 3]).steps([1, -2]).build()?.into(),
             Pad::new(int8(&[e, 5])?, [0, 1], [0, 2], PadMode::Edge)?.into(),

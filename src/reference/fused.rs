@@ -1,9 +1,11 @@
 //! The meaning of `ops::Fused`: two ops in sequence. GPU twins: `shaders/epilogue/post_op_*.wgsl` and `float_post_op_*.wgsl`.
 
 use super::bound::{FLUSHED, UNIT, bound};
+use super::dynamic::dynamic_quantize;
 use super::{Meaning, run, tolerance};
 use crate::error::Result;
-use crate::ops::{Arithmetic, Fused, PostOp};
+use crate::numeric::QuantizationParams;
+use crate::ops::{Arithmetic, DynamicQuantize, Fused, PostOp};
 use crate::tensor::Tensor;
 
 impl Meaning for Fused {
@@ -18,6 +20,10 @@ impl Meaning for Fused {
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
         let (first, then) = divided(self, inputs);
         let made = run(self.first(), first).expect("checked by the caller").remove(0);
+        if let PostOp::DynamicQuantize(quantize) = self.post_op() {
+            let errors = tolerance(self.first(), first).expect("checked by the caller")?;
+            return Some(quantized_tolerance(quantize, &made, &errors));
+        }
         let operands = operands(self, &made, then);
         // Integers have no bound.
         let own = tolerance(&self.then(), &operands).expect("checked by the caller")?;
@@ -32,7 +38,11 @@ impl Meaning for Fused {
                     [factor * (1.0 + 2.0 * UNIT), 2.0 * factor * FLUSHED]
                 }
             },
-            PostOp::Table(_) | PostOp::Add(..) | PostOp::Quantize(_) | PostOp::Dequantize(_) => [0.0, 0.0],
+            PostOp::Table(_)
+            | PostOp::Add(..)
+            | PostOp::Quantize(_)
+            | PostOp::Dequantize(_)
+            | PostOp::DynamicQuantize(_) => [0.0, 0.0],
         };
         let results = run(&self.then(), &operands).expect("checked by the caller").remove(0);
         let results = results.values::<f32>().expect("floats");
@@ -43,6 +53,40 @@ impl Meaning for Fused {
         };
         Some(own.iter().zip(&errors).enumerate().map(total).collect())
     }
+}
+
+/// How far codes may be off, then how far scales, if the numbers that they are made of are off by some errors: symmetric int8.
+fn quantized_tolerance(op: &DynamicQuantize, made: &Tensor, errors: &[f32]) -> Vec<f32> {
+    let values = made.values::<f32>().expect("float32");
+    let out = dynamic_quantize(op, made);
+    let codes = out[0].values::<i8>().expect("int8");
+    let scales = out[1].values::<QuantizationParams>().expect("parameters");
+    let (mut of_codes, mut of_scales) = (vec![f32::INFINITY; values.len()], vec![f32::INFINITY; scales.len()]);
+    for (segment, of_scale) in of_scales.iter_mut().enumerate() {
+        let elements = op.segments().elements(segment);
+        let largest = errors[elements.clone()].iter().fold(0.0f32, |most, error| most.max(*error));
+        let (scale, error) = (f64::from(scales[segment].scale), f64::from(largest));
+        // The range, whose end is 127 scales, divided by 127 and rounded twice.
+        let range = values[elements.clone()].iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let off = (error + UNIT * (f64::from(range) + error)) / 127.0 + FLUSHED;
+        let least = scale - off;
+        // A range that may vanish has a scale of 1, or nearly none.
+        if !(f64::from(range) > 2.0 * error && least > FLUSHED) {
+            continue;
+        }
+        *of_scale = bound(off, scale + off);
+        for element in elements {
+            let (x, e) = (f64::from(values[element].abs()), f64::from(errors[element]));
+            let moved = (e + x * off / scale) / least;
+            let moved = moved + UNIT * (x / scale + moved);
+            let steps = f64::from(values[element]) / scale;
+            let code = f64::from(codes[element]);
+            let end = |steps: f64| steps.round_ties_even().clamp(-128.0, 127.0);
+            let farthest = (end(steps - moved) - code).abs().max((end(steps + moved) - code).abs());
+            of_codes[element] = farthest as f32;
+        }
+    }
+    [of_codes, of_scales].concat()
 }
 
 /// The greatest slope of a function of one number: that of GELU, 1.1290 at √2.

@@ -341,8 +341,8 @@ impl PackedWeights {
     /// [`QuantizeWeights`](crate::ops::QuantizeWeights) on a device.
     ///
     /// # Errors
-    /// If the number of words is not that of the matrix, or the words hold a scale or shift that is not finite or not valid in the
-    /// format.
+    /// If the number of words is not that of the matrix, or the words hold a code, scale or shift that is not finite or not valid in
+    /// the format.
     ///
     /// ```
     /// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
@@ -377,8 +377,9 @@ impl PackedWeights {
             );
             match format.scales.nesting() {
                 // `row.groups` are the products of the nested numbers.
-                Some(_) => WeightFormat { scales: ScaleFormat::F32Offset, ..format }.check_row(index, &[], &row.groups, &[]),
-                None => format.check_row(index, &[], &row.groups, &[]),
+                Some(_) => WeightFormat { scales: ScaleFormat::F32Offset, ..format }
+                    .check_row(index, &row.codes, &row.groups, &[]),
+                None => format.check_row(index, &row.codes, &row.groups, &[]),
             }
         })?;
         Ok(weights)

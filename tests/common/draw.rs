@@ -975,6 +975,17 @@ impl Draw {
 
     /// An op that makes floats, fused with a function, a sum or a product.
     fn fused_floats(&mut self) -> Result<Op> {
+        if self.one_in(4) {
+            let dims = [self.size(), self.length()];
+            let scales = self.reals(&[dims[1].min(LARGEST_CONSTANT)])?;
+            let norm = LayerNorm::new(TensorType::float32(dims)?, scales, 1e-5);
+            let norm = if self.one_in(2) { norm.without_mean() } else { norm }.build()?;
+            let granularity =
+                self.pick(&[DynamicGranularity::Row, DynamicGranularity::Group(8), DynamicGranularity::Group(6)]);
+            let codes =
+                DynamicQuantize::new(TensorType::float32(dims)?, DType::Int8, granularity).symmetric().build()?;
+            return Ok(Fused::new(norm.into(), codes.into(), 0)?.into());
+        }
         let first = match self.random.next() % 3 {
             0 => self.linear()?,
             1 => self.float_matmul()?,

@@ -17,6 +17,7 @@ pub(crate) use blocking::{BlockingContext, BlockingPlan, run_checked};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use bounds::run_checked;
 use lowbit::kernels::{Candidate, DeviceCaps};
+use lowbit::numeric::QuantizationParams;
 use lowbit::{
     Context, ContextOptions, DType, DeviceTensor, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
@@ -289,11 +290,17 @@ pub(crate) fn check_cases<T>(cases: impl IntoIterator<Item = T>, check: impl Fn(
     results.into_iter().flatten().sum()
 }
 
-/// Elements of a float tensor.
+/// Elements of a tensor that is exact within a bound only: floats, int8 codes, or scales that have no zero points.
 pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
-    match tensor.values::<half::f16>() {
-        Ok(values) => values.iter().map(|x| x.to_f64()).collect(),
-        Err(_) => tensor.values::<f32>().expect("floats").iter().map(|&x| f64::from(x)).collect(),
+    match tensor.tensor_type().dtype() {
+        DType::Float16 => tensor.values::<half::f16>().expect("float16").iter().map(|x| x.to_f64()).collect(),
+        DType::Int8 => tensor.values::<i8>().expect("int8").iter().map(|&code| code.into()).collect(),
+        DType::Parameters => {
+            let pairs = tensor.values::<QuantizationParams>().expect("parameters");
+            assert!(pairs.iter().all(|pair| pair.zero_point == 0), "zero points of symmetric codes");
+            pairs.iter().map(|pair| pair.scale.into()).collect()
+        }
+        _ => tensor.values::<f32>().expect("float32").iter().map(|&x| x.into()).collect(),
     }
 }
 

@@ -308,6 +308,8 @@ parts! {
         TOP_K_KEEP = "elementwise/top_k_keep";
         TOP_K_STORE = "elementwise/top_k_store";
         LAYER_NORM = "elementwise/layer_norm";
+        NORMAL_FLOATS = "elementwise/normal_floats";
+        NORMAL_CODES = "elementwise/normal_codes";
         "elementwise/pool_params";
         "elementwise/pool_taps";
         POOL = "elementwise/pool";
