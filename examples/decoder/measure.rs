@@ -1,4 +1,5 @@
-//! The time of prefill and of decoding after given numbers of tokens: of all processors, and by the clock.
+//! The time of prefill and of decoding after given numbers of tokens: of all processors, of the calling thread, which records and waits,
+//! and by the clock.
 
 use std::time::Instant;
 
@@ -25,12 +26,18 @@ pub(crate) fn measure(context: &Context, model: &Model, chunk: usize, lengths: &
         };
         // Compilation is not counted.
         run(1)?;
-        let (clock, before) = (Instant::now(), processor_seconds());
+        let (clock, before) = (Instant::now(), [processor_seconds(), thread_seconds()]);
         run(steps)?;
-        let (wall, after) = (clock.elapsed().as_secs_f64(), processor_seconds());
+        let (wall, after) = (clock.elapsed().as_secs_f64(), [processor_seconds(), thread_seconds()]);
         let of_token = |seconds: f64| 1e3 * seconds / (count * steps) as f64;
-        let processors = before.zip(after).map_or(f64::NAN, |(before, after)| of_token(after - before));
-        Ok(format!("{processors:.1} ms of processors, {:.1} ms", of_token(wall)))
+        let [processors, thread] = [0, 1].map(|i| {
+            let spent = before[i].zip(after[i]).map(|(before, after)| after - before);
+            spent.map_or(f64::NAN, of_token)
+        });
+        Ok(format!(
+            "{processors:.1} ms of processors, {thread:.2} of them of the calling thread, {:.1} ms",
+            of_token(wall)
+        ))
     };
     for &length in lengths {
         let (prefill, token) = (timed(length, chunk, 1)?, timed(length, 1, SINGLES)?);
@@ -46,4 +53,10 @@ fn processor_seconds() -> Option<f64> {
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / 100.0);
     Some(seconds()? + seconds()?)
+}
+
+/// The time that the calling thread has used, where the system tells.
+fn thread_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(text.split_whitespace().next()?.parse::<f64>().ok()? / 1e9)
 }
