@@ -3,17 +3,18 @@
 //
 // Meaning: reference/rotary.rs.
 //# import elementwise/rotated_pair
-//# params half, n
+//# params half, n, token_rows
 
 @group(0) @binding(2) var<storage, read> rows: array<f32>;
 @group(0) @binding(4) var<storage, read> table: array<f32>;
 
 fn rotated(row: u32, column: u32) -> f32 {
-    let mine = rows[row * params.n + column];
+    let index = row * params.n + column;
+    let mine = rows[index];
     if (column >= 2u * params.half) {
         return mine;
     }
-    let element = rotated_element(row, column);
+    let element = rotated_element(index, column, row / params.token_rows);
     let other = rows[element.partner];
     let cosine = table[element.cosine];
     let sine = table[element.cosine + params.half];

@@ -5,17 +5,18 @@
 // Meaning: reference/rotary.rs.
 //# import elementwise/rotated_pair
 //# import math/float_bits
-//# params half, n
+//# params half, n, token_rows
 
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
 @group(0) @binding(4) var<storage, read> table: array<u32>;
 
 fn rotated_bits(row: u32, column: u32) -> u32 {
-    let mine = rows[row * params.n + column];
+    let index = row * params.n + column;
+    let mine = rows[index];
     if (column >= 2u * params.half) {
         return mine;
     }
-    let element = rotated_element(row, column);
+    let element = rotated_element(index, column, row / params.token_rows);
     let other = f32_finite(rows[element.partner]) ^ select(F32_SIGN, 0u, element.is_second);
     let first = f32_multiply(f32_finite(mine), f32_finite(table[element.cosine]));
     let second = f32_multiply(other, f32_finite(table[element.cosine + params.half]));

@@ -4,10 +4,10 @@
 // in a word (BITS). The caches' other rows stay as they are.
 //
 // Meaning: reference/rotary_append.rs. Candidates: kernels/layout/rotary_append.rs.
-//# import elementwise/token_position
+//# import elementwise/rotated_pair
 //# import math/float16_bits
 //# import math/linear_index
-//# constants BITS, GROUP_X, INTERLEAVED
+//# constants BITS, GROUP_X
 
 struct Params {
     capacity: i32,            // positions of the caches
@@ -33,23 +33,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> values: array<u32>;
 @group(0) @binding(8) var<storage, read_write> rotated: array<f32>;
 
-// The distance of the other number of a column's pair, which comes before it if it is the second.
-fn partner(column: u32) -> u32 {
-    return select(params.half, 1u, INTERLEAVED);
-}
-
-fn is_second(column: u32) -> bool {
-    return select(column >= params.half, column % 2u == 1u, INTERLEAVED);
-}
-
-// A number of a pair after its rotation by the angle of a token's position.
-fn turned(mine: f32, other: f32, column: u32, token: u32) -> f32 {
-    let pair = select(column % params.half, column / 2u, INTERLEAVED);
-    // The bounds come first, so that the sum stays in i32.
-    let own = i32(token);
-    let at = clamp(clamp(position[0], -own, params.positions) + own, 0, params.positions - 1);
-    let entry = u32(at) * 2u * params.half + pair;
-    return mine * table[entry] + select(-other, other, is_second(column)) * table[entry + params.half];
+// A number of a pair after its rotation.
+fn turned(mine: f32, other: f32, element: RotatedElement) -> f32 {
+    return mine * table[element.cosine] + select(-other, other, element.is_second) * table[element.cosine + params.half];
 }
 
 fn query(index: u32) -> f32 {
@@ -57,9 +43,8 @@ fn query(index: u32) -> f32 {
     if (column >= 2u * params.half) {
         return queries[index];
     }
-    let distance = partner(column);
-    let other = queries[select(index + distance, index - distance, is_second(column))];
-    return turned(queries[index], other, column, index / params.n / params.query_rows);
+    let element = rotated_element(index, column, index / params.n / params.query_rows);
+    return turned(queries[index], queries[element.partner], element);
 }
 
 fn key(index: u32) -> f32 {
@@ -67,9 +52,8 @@ fn key(index: u32) -> f32 {
     if (column >= 2u * params.half) {
         return new_keys[index];
     }
-    let distance = partner(column);
-    let other = new_keys[select(index + distance, index - distance, is_second(column))];
-    return turned(new_keys[index], other, column, index / params.n / params.key_rows);
+    let element = rotated_element(index, column, index / params.n / params.key_rows);
+    return turned(new_keys[index], new_keys[element.partner], element);
 }
 
 // The word of one number, or of two of float16; beyond a row's end there is 0.
