@@ -553,6 +553,43 @@ fn queries_are_rotated_as_rows_are_appended() -> Result<()> {
     refused(keys.clone(), other, "of [3, 3, 2] tokens");
     let half = Append::new(TensorType::new(DType::Float16, [20, 2, 8])?, TensorType::float32([3, 2, 8])?)?;
     refused(keys, half, "both alike");
+    let wide = Append::new(TensorType::float32([20, 2, 9])?, TensorType::float32([3, 2, 9])?)?;
+    refused(wide.rotated(TensorType::float32([9, 6])?, RotaryPairs::Halves)?, values, "8 elements and one of keys 9");
+    Ok(())
+}
+
+/// Queries of a dynamic extent beside keys and values of a fixed one stay launches of their own: at a smaller extent they have other
+/// numbers of tokens.
+#[test]
+fn queries_of_another_extent_are_rotated_alone() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_022);
+    let table = Rotary::table(50, &[1.0, 0.5])?;
+    let (query, rows, cache) =
+        (floats(&mut random, &[3, 2, 4]), floats(&mut random, &[3, 1, 4]), floats(&mut random, &[9, 1, 4]));
+    let [query_type, row_type, cache_type, table_type] =
+        [&query, &rows, &cache, &table].map(|t| t.tensor_type().clone());
+    let mut graph = Graph::new();
+    let q = graph.dynamic_input(query_type.clone())?;
+    let [k, angles, p] =
+        [&row_type, &table_type, &TensorType::new(DType::Int32, [1])?].map(|t| graph.input((*t).clone()));
+    let states = [graph.state(cache_type.clone()), graph.state(cache_type.clone())];
+    let turned = graph.add(Rotary::new(query_type, table_type.clone(), RotaryPairs::Halves)?, &[q, p, angles])?;
+    let append = Append::new(cache_type, row_type)?;
+    graph.add(append.clone().rotated(table_type, RotaryPairs::Halves)?, &[states[0], k, p, angles])?;
+    graph.add(append, &[states[1], k, p])?;
+    graph.output(turned);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for tokens in 0..=3 {
+        let query = floats(&mut random, &[tokens, 2, 4]);
+        let inputs = [&query, &rows, &table, &position(1), &cache, &cache];
+        let (expected, got) = (graph.run_reference(&inputs)?, common::wait(plan.run(&inputs))?);
+        for (expected, got) in expected.iter().zip(&got) {
+            // Each is two products of numbers of at most 6, each with an error of 2u of it (`ops::Rotary`).
+            let pairs = expected.values::<f32>()?.iter().zip(got.values::<f32>()?);
+            assert!(pairs.clone().all(|(a, b)| (a - b).abs() <= 24.0 * f32::EPSILON), "{tokens} tokens");
+        }
+    }
     Ok(())
 }
 

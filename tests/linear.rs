@@ -686,3 +686,20 @@ fn deferred_weights_that_fail() -> Result<()> {
     }
     Ok(())
 }
+
+/// The words of weights are all of them, at every extent.
+#[test]
+fn bound_words_have_a_static_size() -> Result<()> {
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let bound = PackedWeights::bound(format, [1, 8, 32])?;
+    let mut graph = Graph::new();
+    let indices = graph.input(TensorType::int32([2])?);
+    let x = graph.input(TensorType::float32([2, 32])?);
+    let words = graph.dynamic_input(bound.word_type()?)?;
+    let embedding = Embedding::new(TensorType::int32([2])?, bound.clone()).build()?;
+    let error = graph.add(embedding, &[indices, words]).expect_err("some of the words").to_string();
+    assert!(error.contains("all words of int4"), "{error}");
+    let linear = Linear::new(TensorType::float32([2, 32])?, bound).build()?;
+    assert!(graph.add(linear, &[x, words]).is_err());
+    Ok(())
+}

@@ -44,13 +44,20 @@ impl RotaryAppend {
     /// The op that does what these three do.
     ///
     /// # Errors
-    /// If keys are not rotated as queries are, or values are; rows are not float32, caches not both float32 or both float16; or the
-    /// numbers of tokens differ.
+    /// If keys are not rotated as queries are or their rows have another length, values are rotated, rows are not float32, caches not
+    /// both float32 or both float16, or the numbers of tokens differ.
     pub fn new(queries: Rotary, keys: Append, values: Append) -> Result<Self> {
         let alike = |rotary: &Rotary| rotary.pairs() == queries.pairs() && rotary.table_type() == queries.table_type();
         require!(
             keys.rotary().is_some_and(alike),
             "the keys are not rotated by the queries' table and pairs: call Append::rotated with both"
+        );
+        let widths = [queries.input(), keys.rows()].map(|rows| rows.shape().row_length());
+        require!(
+            widths[0] == widths[1],
+            "a row of queries has {} elements and one of keys {}: make them equal, or use Rotary and Append",
+            widths[0],
+            widths[1]
         );
         require!(
             values.rotary().is_none(),
