@@ -243,3 +243,35 @@ fn deferred_weights_in_parts() -> Result<()> {
     assert_eq!(made.load(Ordering::Relaxed), 2);
     Ok(())
 }
+
+/// The deferred weights of layers that are joined, and then divided again, are each made once.
+#[test]
+fn joined_weights_in_parts() -> Result<()> {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..wgpu::Limits::default() };
+    let Some(context) = context_with(Some(limits)) else { return Ok(()) };
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let dims = [1, 256, 512];
+    let made = Arc::new(AtomicUsize::new(0));
+    let x = TensorType::float32([1, 512])?;
+    let mut graph = Graph::new();
+    let input = graph.input(x.clone());
+    for _ in 0..3 {
+        let count = made.clone();
+        let weights = PackedWeights::deferred(format, dims, move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            PackedWeights::build(format, dims, |_, codes, groups, _| {
+                codes.fill(1);
+                groups.fill(GroupParams::scale(1.0));
+                Ok(())
+            })
+        })?;
+        let out = graph.add(Linear::new(x.clone(), weights).build()?, &[input])?;
+        graph.output(out);
+    }
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    assert_eq!(plan.launches(), 4, "{plan}");
+    assert_eq!(made.load(Ordering::Relaxed), 3, "each is made once");
+    let out = plan.run_blocking(&[&Tensor::new([1, 512], vec![1.0f32; 512])?])?;
+    assert!(out.iter().all(|out| out.values::<f32>().is_ok_and(|values| values == [512.0; 256])));
+    Ok(())
+}

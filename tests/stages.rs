@@ -417,7 +417,7 @@ fn floats_with_a_post_op() -> Result<()> {
     Ok(())
 }
 
-/// A gated layer with a residual is three launches: the gate's function, the product with it and the sum move into the layers. All
+/// A gated layer with a residual is two launches: the gate with its function and its factor, and the layer after it with the sum. All
 /// numbers are integers below 2^24, so every sum is exact in any order.
 #[test]
 fn planners_fuse_floats() -> Result<()> {
@@ -446,8 +446,7 @@ fn planners_fuse_floats() -> Result<()> {
     let sum = graph.add(FloatBinary::new(real.clone(), real.clone(), Arithmetic::Add)?, &[input, down])?;
     graph.output(sum);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
-    assert_eq!(plan.launches(), 3, "{plan}");
-    assert!(plan.to_string().contains("in place"), "{plan}");
+    assert_eq!(plan.launches(), 2, "{plan}");
     for rows in [m, 1] {
         let x = Tensor::new([rows, n], x.values::<f32>()?[..rows * n].to_vec())?;
         assert_eq!(common::wait(plan.run(&[&x]))?, graph.run_reference(&[&x])?, "{rows} rows");

@@ -273,7 +273,15 @@ impl Op {
             None => Ok(own.clone()),
         };
         let inputs = &own.iter().zip(inputs).map(follow).collect::<Result<Vec<_>>>()?[..];
-        Ok(each!(self, op => op.with_inputs(inputs)?.into()))
+        let op: Self = each!(self, op => op.with_inputs(inputs)?.into());
+        let given = || inputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        require!(
+            op.has_input_shapes(inputs),
+            "the inputs of {} would become {}, which no longer fit each other: give those that don't follow the extent a static size",
+            op.name(),
+            given()
+        );
+        Ok(op)
     }
 
     /// True if its inputs have the shapes of these types.

@@ -1,5 +1,6 @@
 //! Fusion of steps into one launch: requantization, clamps, tables, sums, and functions and products of floats move into the op before
-//! them, conversions into the transposition beside them, and layers of one input into one, if the bits stay equal. The fused ops are defined in `ops`; `schedule` orders and places them.
+//! them, conversions into the transposition beside them, quantization of rows into their norm, and layers of one input into one. Codes
+//! stay equal, and floats within their bounds. The fused ops are defined in `ops`; `schedule` orders and places them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ pub(crate) struct Merged {
 /// The steps that the outputs need, fused if a device with these caps can launch the result.
 ///
 /// A step is fused with the one that computes one of its inputs, if no other step reads that input. The tensor between them is then
-/// never stored. The fused op is exact in integers or runs the same sequence of f32 operations, so no result changes.
+/// never stored. The fused op is exact in integers. In floats it runs the same operations, though perhaps in another order,
+/// within the ops' bounds.
 pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     let mut uses: HashMap<usize, usize> = HashMap::new();
     let needed = needed(graph);

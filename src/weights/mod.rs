@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result, require};
+use crate::error::{Result, require};
 use crate::numeric::{BlockFormat, DType};
 use crate::tensor::{Tensor, TensorType};
 pub use format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
@@ -120,9 +120,7 @@ impl PackedWeights {
     ) -> Result<Self> {
         let size = layout.words();
         let mut words = Vec::new();
-        words.try_reserve_exact(size).map_err(|_| {
-            Error::Request(format!("{} MiB of packed weights don't fit into memory: load fewer at a time", size >> 18))
-        })?;
+        words::reserve(&mut words, size)?;
         words.resize(size, 0u32);
         let sources: Option<Vec<u32>> = layout.sources();
         let pack_panel = |(panel, words): (usize, &mut [u32])| -> Result<()> {
@@ -260,13 +258,13 @@ impl PackedWeights {
         }
         let n = parts.iter().map(|part| part.layout.n).sum();
         let layout = last.layout.with_rows(n).ok()?;
-        Some(Self { format, layout, words: Words::Joined(parts.into()) })
+        Some(Self { format, layout, words: Words::joined(parts) })
     }
 
     /// The weights whose words these are, one after the other; of most, they themselves.
     pub(crate) fn parts(self: &Arc<Self>) -> Vec<Arc<Self>> {
         match &self.words {
-            Words::Joined(parts) => parts.to_vec(),
+            Words::Joined(joined) => joined.parts().to_vec(),
             _ => vec![self.clone()],
         }
     }

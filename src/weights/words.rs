@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::PackedWeights;
-use crate::error::{Result, refuse};
+use crate::error::{Error, Result, refuse};
 
 /// The packed words of weights.
 #[derive(Clone)]
@@ -13,7 +13,7 @@ pub(super) enum Words {
     /// Those of an op's input.
     Bound,
     /// Those of several weights, one after the other.
-    Joined(Arc<[Arc<PackedWeights>]>),
+    Joined(Arc<Joined>),
 }
 
 /// Words that are made when they are needed, and shared by all who need them at a time.
@@ -23,6 +23,10 @@ pub(super) struct Deferred {
 }
 
 impl Words {
+    pub(super) fn joined(parts: &[Arc<PackedWeights>]) -> Self {
+        Self::Joined(Arc::new(Joined { parts: parts.to_vec(), made: Mutex::default() }))
+    }
+
     pub(super) fn deferred(make: impl Fn() -> Result<PackedWeights> + Send + Sync + 'static) -> Self {
         Self::Deferred(Arc::new(Deferred { make: Box::new(make), made: Mutex::default() }))
     }
@@ -48,15 +52,50 @@ impl Words {
                 Ok(words)
             }
             Self::Bound => refuse!("the words of these weights are an input of their op: read them there"),
-            Self::Joined(parts) => {
-                let mut words = Vec::with_capacity(parts.iter().map(|part| part.layout().words()).sum());
-                for part in parts.iter() {
-                    words.extend_from_slice(&part.words()?);
-                }
-                Ok(Arc::new(words))
-            }
+            Self::Joined(joined) => joined.get(),
         }
     }
+}
+
+/// The words of several weights, one after the other. They are put together when they are needed, and shared by all who need them at a
+/// time.
+pub(super) struct Joined {
+    parts: Vec<Arc<PackedWeights>>,
+    made: Mutex<Weak<Vec<u32>>>,
+}
+
+impl Joined {
+    pub(super) fn parts(&self) -> &[Arc<PackedWeights>] {
+        &self.parts
+    }
+
+    /// The words of each part are in memory beside all of them, one part at a time.
+    fn get(&self) -> Result<Arc<Vec<u32>>> {
+        let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(words) = lock().upgrade() {
+            return Ok(words);
+        }
+        // Without the lock, as deferred words are made.
+        let mut words = Vec::new();
+        let count = self.parts.iter().map(|part| part.layout().words()).sum();
+        reserve(&mut words, count)?;
+        for part in &self.parts {
+            words.extend_from_slice(&part.words()?);
+        }
+        let words = Arc::new(words);
+        *lock() = Arc::downgrade(&words);
+        Ok(words)
+    }
+}
+
+/// Reserves memory for packed words.
+///
+/// # Errors
+/// If there is not enough.
+pub(super) fn reserve(words: &mut Vec<u32>, count: usize) -> Result<()> {
+    words.try_reserve_exact(count).map_err(|_| {
+        Error::Request(format!("{} MiB of packed weights don't fit into memory: load fewer at a time", count >> 18))
+    })
 }
 
 impl Deferred {

@@ -136,7 +136,7 @@ pub struct Dispatch {
     pub grid: [u32; 3],
     /// Number of arithmetic operations: a product and a sum are two. It is one per element if nothing is multiplied.
     pub operations: u64,
-    /// The inputs whose storage the output may overwrite, each with a program that has no binding for that input.
+    /// The sets of inputs whose storage the outputs may overwrite, each with a program that has no bindings for them.
     pub in_place: Vec<InPlace>,
 }
 
@@ -210,8 +210,8 @@ impl Deref for Words {
     }
 }
 
-/// The words of constants, one after the other. Those of an owner stay until the words of another are asked for, so that the parts of
-/// deferred weights are made once, and no two weights are in memory.
+/// The words of constants, one after the other. Those of an owner, or of the same owners, stay until the words of others are asked for,
+/// so that the parts of deferred weights are made once, and no two weights are in memory but parts beside their whole.
 #[derive(Default)]
 pub(crate) struct WordsInTurn(Option<(Vec<Owner>, Words)>);
 
