@@ -244,6 +244,28 @@ fn deferred_weights_in_parts() -> Result<()> {
     Ok(())
 }
 
+/// The last part of a product with narrow rows is larger than the least that a binding has.
+#[test]
+fn narrow_rows_are_divided() -> Result<()> {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..wgpu::Limits::default() };
+    let Some(context) = context_with(Some(limits)) else { return Ok(()) };
+    let mut random = Random::new(47);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let weights = PackedWeights::build(format, [1, 3, 32], |_, codes, groups, _| {
+        codes.fill(1);
+        groups.fill(GroupParams::scale(1.0));
+        Ok(())
+    })?;
+    let weights = Arc::new(weights);
+    for rows in [511, 512, 513, 514, 1025, 1537] {
+        let x = Tensor::new([rows, 32], (0..rows * 32).map(|_| random.integer(-9, 9) as f32).collect::<Vec<_>>())?;
+        let op: Op = Linear::new(x.tensor_type().clone(), weights.clone()).build()?.into();
+        let expected = reference::run(&op, &[&x])?;
+        assert_eq!(context.run_blocking(&op, &[&x])?, expected, "{rows} rows of integers");
+    }
+    Ok(())
+}
+
 /// The deferred weights of layers that are joined, and then divided again, are each made once.
 #[test]
 fn joined_weights_in_parts() -> Result<()> {

@@ -484,6 +484,9 @@ struct Slab {
     outputs: Vec<u64>,
 }
 
+/// Bytes of the smallest binding: [`TensorType::device_bytes`] of any tensor has as many.
+const LEAST_BINDING: u64 = 16;
+
 /// The op as one slab, or as slabs whose tensors fit a binding.
 fn slabs(op: &Arc<Op>, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     let (inputs, outputs, sums) = (op.inputs(), op.outputs(), op.kept_sums());
@@ -520,9 +523,21 @@ fn slabs(op: &Arc<Op>, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     while step * 2 < rows && suits(step * 2)? {
         step *= 2;
     }
+    let mut starts: Vec<usize> = (0..rows).step_by(step).collect();
+    let tail = rows - starts[starts.len() - 1];
+    // A binding has the bytes of a vec4 at least: the last slab takes as few rows of the one before as keep it aligned.
+    let is_short = divided().try_fold(false, |short, t| Ok::<_, Error>(short || bytes(t, tail)? < LEAST_BINDING))?;
+    let mut least = 1;
+    while is_short && least < step && !suits(least)? {
+        least *= 2;
+    }
+    if let (true, Some(last)) = (is_short && least < step, starts.last_mut()) {
+        *last -= least;
+    }
+    let ends = starts.iter().skip(1).copied().chain([rows]);
     let mut slabs = Vec::new();
-    for start in (0..rows).step_by(step) {
-        let count = step.min(rows - start);
+    for (&start, end) in starts.iter().zip(ends) {
+        let count = end - start;
         let begin = |(t, &by_row): (&TensorType, &bool)| if by_row { bytes(t, start) } else { Ok(0) };
         slabs.push(Slab {
             op: Arc::new(op.with_rows(&by_row, count)?),
