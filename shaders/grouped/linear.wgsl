@@ -7,8 +7,8 @@
 //                                              codes has one scale, by which its totals are multiplied at the end.
 //
 // GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
-// slices of k, whose totals are added in order. If GATED (grouped/quads_gated.wgsl) an invocation's two quads are of two layers. Loops are unrolled by hand, and sums are module variables, as in
-// gemm/register_tile.wgsl and gemm/tile_sums.wgsl. A run is a range of steps that share all scales. It has at most RUN steps, so
+// slices of k, whose totals are added in order. If GATED (grouped/quads_gated.wgsl) an invocation's two quads
+// are of two layers. Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl. A run is a range of steps that share all scales. It has at most RUN steps, so
 // that i32 holds its sums.
 //
 // Meaning: reference/linear.rs. Candidates: kernels/grouped/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.

@@ -55,8 +55,9 @@ impl JointLinear {
     /// The op that computes two or three layers.
     ///
     /// # Errors
-    /// If their inputs, the formats or orders of columns of their weights or their bounds differ, only some have a bias, one has experts,
-    /// bound weights or float16 outputs, or the weights of one but the last have a number of rows that is no multiple of 64, as they are stored.
+    /// If their inputs, the formats or orders of columns of their weights or their bounds differ, only some have a bias, one has
+    /// experts, bound weights or float16 outputs, or the weights of one but the last have a number of rows that is no multiple of 64,
+    /// as they are stored.
     pub fn new(layers: Vec<Linear>) -> Result<Self> {
         require!(
             (2..=Self::MOST_LAYERS).contains(&layers.len()),

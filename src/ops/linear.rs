@@ -22,8 +22,8 @@ use crate::weights::{PANEL, PackedWeights};
 ///   output is `[…, selected, n]`. An index outside the experts makes a row of zeros.
 ///
 /// Products of codes are summed exactly in i32 over each group of weights (and block of lhs). All else is f32: products of floats
-/// and codes, the scales, and the sum over groups. The order of summation is unspecified but fixed: equal inputs of one op give equal bits on
-/// one device. With u = 2⁻²³ (a device may return either neighbour of an exact result) the error of the sum is at most
+/// and codes, the scales, and the sum over groups. The order of summation is unspecified but fixed: equal inputs of one op give
+/// equal bits on one device. With u = 2⁻²³ (a device may return either neighbour of an exact result) the error of the sum is at most
 ///
 /// ```text
 /// u · (K + R + 8) · Σ_l |x_l| · (|scale · code_l| + |shift|)        R = groups of weights + groups of lhs + k / 32,768 + 32
@@ -247,8 +247,8 @@ pub(crate) struct LhsScales {
 }
 
 impl LinearBuilder {
-    /// Reads the scales and zero points of lhs from the last input, or the last but one if weights are bound: they are computed on the device, by
-    /// [`DynamicQuantize`](super::DynamicQuantize) with this granularity.
+    /// Reads the scales and zero points of lhs from the last input, or the last but one if weights are bound: they are computed
+    /// on the device, by [`DynamicQuantize`](super::DynamicQuantize) with this granularity.
     pub fn dynamic_lhs(mut self, granularity: DynamicGranularity) -> Self {
         self.dynamic = Some(granularity);
         self

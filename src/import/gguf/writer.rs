@@ -298,8 +298,8 @@ impl GgufWriter {
         Ok(self)
     }
 
-    /// Adds the metadata of a file, with their types, and takes its alignment, of 1 to 65536 bytes. It leaves out keys that are there already, so values
-    /// set before replace those of the file, and the keys of split files (`split.no`, `split.count`, `split.tensors.count`).
+    /// Adds the metadata of a file, with their types, and takes its alignment, of 1 to 65536 bytes. It leaves out keys that are
+    /// there already, so values set before replace those of the file, and the keys of split files (`split.no`, `split.count`, `split.tensors.count`).
     ///
     /// # Errors
     /// If there are tensors already, and the file has an alignment.

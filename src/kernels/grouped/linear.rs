@@ -1,5 +1,5 @@
-//! Candidates of `ops::Linear` and `ops::JointLinear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` if
-//! weights are packed with padding or in another order of columns. The meaning is `reference/linear.rs`.
+//! Candidates of `ops::Linear` and `ops::JointLinear`: `shaders/grouped/linear.wgsl` in several tile sizes, after
+//! `shaders/grouped/gather_columns.wgsl` if weights are packed with padding or in another order of columns. The meaning is `reference/linear.rs`.
 
 use std::sync::Arc;
 
