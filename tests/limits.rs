@@ -16,6 +16,24 @@ use lowbit::{
     Context, DType, DeviceTensor, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels, reference,
 };
 
+/// Weights that are all 1.
+fn ones(format: WeightFormat, dims: [usize; 3]) -> Result<PackedWeights> {
+    PackedWeights::build(format, dims, |_, codes, groups, _| {
+        codes.fill(1);
+        groups.fill(GroupParams::scale(1.0));
+        Ok(())
+    })
+}
+
+/// The same, deferred, with a count of the times that they were made.
+fn deferred_ones(format: WeightFormat, dims: [usize; 3], made: &Arc<AtomicUsize>) -> Result<PackedWeights> {
+    let made = made.clone();
+    PackedWeights::deferred(format, dims, move || {
+        made.fetch_add(1, Ordering::Relaxed);
+        ones(format, dims)
+    })
+}
+
 /// A device with bindings of at most 64 KiB.
 fn small_bindings() -> Option<Context> {
     context_with(Some(wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..tiny_limits() }))
@@ -224,17 +242,8 @@ fn weights_of_300_megabytes() -> Result<()> {
 fn deferred_weights_in_parts() -> Result<()> {
     let Some(context) = small_bindings() else { return Ok(()) };
     let format = WeightFormat::new(Codes::INT8, 32, ScaleFormat::F16);
-    let dims = [1, 1024, 256];
     let made = Arc::new(AtomicUsize::new(0));
-    let count = made.clone();
-    let weights = PackedWeights::deferred(format, dims, move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        PackedWeights::build(format, dims, |_, codes, groups, _| {
-            codes.fill(1);
-            groups.fill(GroupParams::scale(1.0));
-            Ok(())
-        })
-    })?;
+    let weights = deferred_ones(format, [1, 1024, 256], &made)?;
     let x = TensorType::float32([1, 256])?;
     let plan = context.plan(&Graph::of(Linear::new(x, weights).build()?)?, Tuner::FirstGuess)?;
     assert!(plan.launches() > 1, "{plan}");
@@ -251,12 +260,7 @@ fn narrow_rows_are_divided() -> Result<()> {
     let Some(context) = context_with(Some(limits)) else { return Ok(()) };
     let mut random = Random::new(47);
     let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
-    let weights = PackedWeights::build(format, [1, 3, 32], |_, codes, groups, _| {
-        codes.fill(1);
-        groups.fill(GroupParams::scale(1.0));
-        Ok(())
-    })?;
-    let weights = Arc::new(weights);
+    let weights = Arc::new(ones(format, [1, 3, 32])?);
     for rows in [511, 512, 513, 514, 1025, 1537] {
         let x = Tensor::new([rows, 32], (0..rows * 32).map(|_| random.integer(-9, 9) as f32).collect::<Vec<_>>())?;
         let op: Op = Linear::new(x.tensor_type().clone(), weights.clone()).build()?.into();
@@ -272,21 +276,12 @@ fn joined_weights_in_parts() -> Result<()> {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..wgpu::Limits::default() };
     let Some(context) = context_with(Some(limits)) else { return Ok(()) };
     let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
-    let dims = [1, 256, 512];
     let made = Arc::new(AtomicUsize::new(0));
     let x = TensorType::float32([1, 512])?;
     let mut graph = Graph::new();
     let input = graph.input(x.clone());
     for _ in 0..3 {
-        let count = made.clone();
-        let weights = PackedWeights::deferred(format, dims, move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            PackedWeights::build(format, dims, |_, codes, groups, _| {
-                codes.fill(1);
-                groups.fill(GroupParams::scale(1.0));
-                Ok(())
-            })
-        })?;
+        let weights = deferred_ones(format, [1, 256, 512], &made)?;
         let out = graph.add(Linear::new(x.clone(), weights).build()?, &[input])?;
         graph.output(out);
     }

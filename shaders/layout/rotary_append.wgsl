@@ -33,36 +33,48 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> values: array<u32>;
 @group(0) @binding(8) var<storage, read_write> rotated: array<f32>;
 
-// A number of a pair after its rotation.
-fn turned(mine: f32, other: f32, element: RotatedElement) -> f32 {
+// The new rows.
+const KEYS: u32 = 0u;
+const VALUES: u32 = 1u;
+const QUERIES: u32 = 2u;
+
+fn given(rows: u32, index: u32) -> f32 {
+    if (rows == KEYS) {
+        return new_keys[index];
+    }
+    if (rows == VALUES) {
+        return new_values[index];
+    }
+    return queries[index];
+}
+
+// An element as it is stored: those of keys and queries are rotated.
+fn made(rows: u32, index: u32) -> f32 {
+    let mine = given(rows, index);
+    let column = index % params.n;
+    if (rows == VALUES || column >= 2u * params.half) {
+        return mine;
+    }
+    let token_rows = select(params.query_rows, params.key_rows, rows == KEYS);
+    let element = rotated_element(index, column, index / params.n / token_rows);
+    let other = given(rows, element.partner);
     return mine * table[element.cosine] + select(-other, other, element.is_second) * table[element.cosine + params.half];
 }
 
-fn query(index: u32) -> f32 {
-    let column = index % params.n;
-    if (column >= 2u * params.half) {
-        return queries[index];
+// A word of rows of n elements: one number, or two of float16. Beyond a row's end there is 0.
+fn row_word(rows: u32, word: u32, row_words: u32, n: u32) -> u32 {
+    let column = word % row_words * (32u / BITS);
+    if (column >= n) {
+        return 0u;
     }
-    let element = rotated_element(index, column, index / params.n / params.query_rows);
-    return turned(queries[index], queries[element.partner], element);
-}
-
-fn key(index: u32) -> f32 {
-    let column = index % params.n;
-    if (column >= 2u * params.half) {
-        return new_keys[index];
-    }
-    let element = rotated_element(index, column, index / params.n / params.key_rows);
-    return turned(new_keys[index], new_keys[element.partner], element);
-}
-
-// The word of one number, or of two of float16; beyond a row's end there is 0.
-fn packed(first: f32, second: f32, has_second: bool) -> u32 {
-    let bits = bitcast<u32>(first);
+    let index = word / row_words * n + column;
+    let bits = bitcast<u32>(made(rows, index));
     if (BITS == 32u) {
         return bits;
     }
-    return f16_from_f32(bits) | (select(0u, f16_from_f32(bitcast<u32>(second)), has_second) << 16u);
+    let has_second = column + 1u < n;
+    let second = bitcast<u32>(made(rows, select(index, index + 1u, has_second)));
+    return f16_from_f32(bits) | (select(0u, f16_from_f32(second), has_second) << 16u);
 }
 
 // The place of a word of new rows in the cache; beyond its end for rows that fall outside.
@@ -83,40 +95,25 @@ fn main(
 ) {
     let word = linear_group(group, groups) * GROUP_X + thread;
     let tokens = u32(params.count);
-    let of_word = 32u / BITS;
     let key_words = params.key_rows * params.key_row_words;
     let value_words = params.value_rows * params.value_row_words;
     if (word < tokens * key_words) {
         let at = place(word, key_words);
-        let column = word % params.key_row_words * of_word;
-        let index = word / params.key_row_words * params.n + column;
         if (at >= 0) {
-            var result = 0u;
-            if (column < params.n) {
-                let has_second = column + 1u < params.n;
-                result = packed(key(index), key(select(index, index + 1u, has_second)), has_second);
-            }
-            keys[at] = result;
+            keys[at] = row_word(KEYS, word, params.key_row_words, params.n);
         }
         return;
     }
     let value_word = word - tokens * key_words;
     if (value_word < tokens * value_words) {
         let at = place(value_word, value_words);
-        let column = value_word % params.value_row_words * of_word;
-        let index = value_word / params.value_row_words * params.value_n + column;
         if (at >= 0) {
-            var result = 0u;
-            if (column < params.value_n) {
-                let has_second = column + 1u < params.value_n;
-                result = packed(new_values[index], new_values[select(index, index + 1u, has_second)], has_second);
-            }
-            values[at] = result;
+            values[at] = row_word(VALUES, value_word, params.value_row_words, params.value_n);
         }
         return;
     }
     let element = value_word - tokens * value_words;
     if (element < tokens * params.query_rows * params.n) {
-        rotated[element] = query(element);
+        rotated[element] = made(QUERIES, element);
     }
 }

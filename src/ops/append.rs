@@ -1,7 +1,7 @@
 //! Rows that are written into a larger tensor at a position that the device knows. The meaning is `reference/append.rs`, the GPU
 //! programs are `kernels/layout/append.rs`.
 
-use super::{OpDef, Rotary, RotaryPairs};
+use super::{OpDef, Rotary, RotaryPairs, check_rows, position_type};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -49,21 +49,10 @@ impl Append {
             "the rows are {rows}, but the cache is {cache}: cast or quantize the rows to {} first",
             cache.dtype()
         );
-        require!(
-            cache.shape().rank() > 0
-                && rows.shape().rank() == cache.shape().rank()
-                && cache.dims()[1..] == rows.dims()[1..],
-            "the rows are {rows}, but the cache is {cache}: all dimensions but the first are equal"
-        );
+        check_rows(&cache, &rows)?;
         require!(
             cache.shape().rank() > 1 || cache.dtype().bits() >= 32,
             "{cache} packs several indices into a word: give it a second dimension"
-        );
-        require!(
-            rows.dims()[0] <= cache.dims()[0],
-            "{} rows don't fit into a cache of {}: append fewer at a time",
-            rows.dims()[0],
-            cache.dims()[0]
         );
         cache.with_extent(0)?;
         require!(
@@ -120,9 +109,8 @@ impl OpDef for Append {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
         let table = self.rotary.iter().map(|rotary| rotary.table_type().clone());
-        [self.cache.clone(), self.rows.clone(), position].into_iter().chain(table).collect()
+        [self.cache.clone(), self.rows.clone(), position_type()].into_iter().chain(table).collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {

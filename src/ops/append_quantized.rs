@@ -1,9 +1,10 @@
 //! Rows that are quantized and written into a larger tensor of codes, and their scales into another, at a position that the device
 //! knows. The meaning is `reference/append_quantized.rs`, the GPU programs are `kernels/layout/append_quantized.rs`.
 
-use super::{DynamicGranularity, DynamicQuantize, OpDef, Rotary, RotaryPairs, require_float32};
-use crate::error::{Result, require};
-use crate::numeric::DType;
+use super::{
+    DynamicGranularity, DynamicQuantize, OpDef, Rotary, RotaryPairs, check_rows, position_type, require_float32,
+};
+use crate::error::Result;
 use crate::tensor::TensorType;
 
 /// A cache of codes and that of their scales after n rows of float32 were quantized and appended.
@@ -15,8 +16,8 @@ use crate::tensor::TensorType;
 /// ```
 ///
 /// * `cache`: int8 or int4 `[capacity, …, d]` with [dynamic scales](TensorType::with_dynamic_scales).
-/// * `parameters`: [`DType::Parameters`], of the type that [`DynamicGranularity::of_cache`] tells: a scale for each row of d codes, or
-///   for each group of a row.
+/// * `parameters`: [`DType::Parameters`](crate::DType::Parameters), of the type that [`DynamicGranularity::of_cache`] tells: a scale
+///   for each row of d codes, or for each group of a row.
 /// * `rows`: float32 `[n, …, d]`, of the cache's other dimensions.
 /// * `position`: int32 `[1]`, p. Rows that would fall outside of the cache, before 0 or from `capacity` on, are not written.
 /// * `table`: with [`rotated`](AppendQuantized::rotated) only, as [`Rotary`] takes it. Rows are rotated by their positions p, p + 1, …
@@ -57,16 +58,7 @@ impl AppendQuantized {
     pub fn new(cache: TensorType, rows: TensorType, granularity: DynamicGranularity) -> Result<Self> {
         require_float32("append_quantized", "the rows' type", &rows)?;
         let parameters = granularity.of_cache(&cache)?;
-        require!(
-            rows.shape().rank() == cache.shape().rank() && cache.dims()[1..] == rows.dims()[1..],
-            "the rows are {rows}, but the cache is {cache}: all dimensions but the first are equal"
-        );
-        require!(
-            rows.dims()[0] <= cache.dims()[0],
-            "{} rows don't fit into a cache of {}: append fewer at a time",
-            rows.dims()[0],
-            cache.dims()[0]
-        );
+        check_rows(&cache, &rows)?;
         let quantize = DynamicQuantize::new(rows, cache.dtype(), granularity).symmetric().build()?;
         Ok(Self { cache, parameters, quantize, rotary: None })
     }
@@ -126,9 +118,11 @@ impl OpDef for AppendQuantized {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
         let table = self.rotary.iter().map(|rotary| rotary.table_type().clone());
-        [self.cache.clone(), self.parameters.clone(), self.rows().clone(), position].into_iter().chain(table).collect()
+        [self.cache.clone(), self.parameters.clone(), self.rows().clone(), position_type()]
+            .into_iter()
+            .chain(table)
+            .collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {

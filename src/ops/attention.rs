@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{DynamicGranularity, OpDef, check_pair, require_float32};
+use super::{DynamicGranularity, OpDef, check_pair, position_type, require_float32};
 use crate::error::{Result, refuse, require};
 use crate::numeric::{DType, QuantizationParams};
 use crate::tensor::{Tensor, TensorType};
@@ -25,8 +25,7 @@ const MOST_POSITIONS: usize = 1 << 29;
 ///
 /// * `query`: float32 `[n, heads, d]`. n may be dynamic.
 /// * `keys`: float32, float16, int8 or int4 `[capacity, kv_heads, d]`; `values`: the same with a d of their own, and int8 or int4 if
-///   the keys are one of these. heads is a multiple of
-///   kv_heads.
+///   the keys are one of these. heads is a multiple of kv_heads.
 /// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are in
 ///   the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is
 ///   L − n.
@@ -48,8 +47,8 @@ const MOST_POSITIONS: usize = 1 << 29;
 ///
 /// A key of d int8 codes takes d + 8 bytes, if d is a multiple of 16; one of float16 takes 2 · d; one of int4 codes d / 2 + 8, or
 /// with a scale for each 32 codes 3 · d / 4, if d is a multiple of 32. A scale is multiplied with the sum of products of its key's
-/// codes, and with the share of its value. Zero scales, NaN or zero points at valid
-/// positions are refused by [`reference::run`](crate::reference::run); a device computes with the scales that it finds.
+/// codes, and with the share of its value. Zero scales, NaN or zero points at valid positions are refused by
+/// [`reference::run`](crate::reference::run); a device computes with the scales that it finds.
 ///
 /// Let u = 2⁻²³, and for each visible position e_j = 2 · u · (d + 4) · |scale| · Σ_i |q_i · k_i| (plus 24 · u · c with a soft cap),
 /// z_j = 4 · u · min(m − score_j, 128) with m the greatest score, and E the mean of e_j + z_j weighted by the shares. The error of
@@ -276,17 +275,25 @@ impl AttentionBuilder {
         if let Some(mask) = &options.mask {
             require_float32("attention", "the mask's type", mask)?;
             let n = dims(&query)[0];
-            let (rest, mask_heads) = match mask.dims() {
-                [mask_heads, rest @ ..] if rest.len() == 2 => (rest, *mask_heads),
-                rest => (rest, 1),
+            let fits = |[mask_heads, tokens, positions]: [usize; 3]| {
+                [1, heads].contains(&mask_heads) && [1, n].contains(&tokens) && positions == capacity
             };
             require!(
-                [1, heads].contains(&mask_heads) && rest.len() == 2 && [1, n].contains(&rest[0]) && rest[1] == capacity,
+                mask_dims(mask).is_some_and(fits),
                 "the mask is {mask}, but it is [{n}, {capacity}] or [{heads}, {n}, {capacity}], where 1 may stand for queries and heads"
             );
         }
         let output = TensorType::new(DType::Float32, [dims(&query)[0], heads, dims(&values)[2]])?;
         Ok(Attention { query, keys, values, output, options })
+    }
+}
+
+/// Heads, tokens and positions of a mask; `None` if it has other than two or three dimensions.
+fn mask_dims(mask: &TensorType) -> Option<[usize; 3]> {
+    match *mask.dims() {
+        [tokens, positions] => Some([1, tokens, positions]),
+        [heads, tokens, positions] => Some([heads, tokens, positions]),
+        _ => None,
     }
 }
 
@@ -358,13 +365,9 @@ impl Attention {
 
     /// Numbers of the mask from one head to the next, and from one query to the next; 0 if they share it.
     pub(crate) fn mask_strides(&self) -> [usize; 2] {
-        let Some((_, mask)) = self.mask() else { return [0; 2] };
-        let (rest, heads) = match mask.dims() {
-            [heads, rest @ ..] if rest.len() == 2 => (rest, *heads),
-            rest => (rest, 1),
-        };
+        let dims = self.mask().and_then(|(_, mask)| mask_dims(mask));
         let own = |count: usize, stride: usize| if count == 1 { 0 } else { stride };
-        [own(heads, rest[0] * rest[1]), own(rest[0], rest[1])]
+        dims.map_or([0; 2], |[heads, tokens, positions]| [own(heads, tokens * positions), own(tokens, positions)])
     }
 
     /// The type of a cache's scales, if it holds codes.
@@ -417,8 +420,7 @@ impl OpDef for Attention {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
-        let mut inputs = vec![self.query.clone(), self.keys.clone(), self.values.clone(), position];
+        let mut inputs = vec![self.query.clone(), self.keys.clone(), self.values.clone(), position_type()];
         inputs.extend([&self.keys, &self.values].into_iter().filter_map(|cache| self.scales_type(cache)));
         inputs.extend(self.options.mask.clone());
         inputs

@@ -192,14 +192,6 @@ impl Linear {
         self.weights.input_type().map(|_| self.inputs().len() - 1)
     }
 
-    /// The weights, whose words may be among the inputs.
-    ///
-    /// # Errors
-    /// If those are no valid weights.
-    pub(crate) fn weights_of(&self, inputs: &[&Tensor]) -> Result<Arc<PackedWeights>> {
-        self.words_input().map_or(Ok(self.weights.clone()), |input| self.weights.with_words(inputs[input]))
-    }
-
     /// The granularity of the scales of lhs; `None` if it has no scales.
     pub(crate) fn lhs_scales(&self) -> Option<LhsScales> {
         let k = self.lhs.shape().row_length();

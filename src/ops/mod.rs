@@ -457,6 +457,28 @@ fn rows_of_broadcast(inputs: &[TensorType], output: &TensorType) -> Vec<bool> {
     inputs.iter().map(own).collect()
 }
 
+/// The type of the position of the first of some tokens.
+fn position_type() -> TensorType {
+    TensorType::new(DType::Int32, [1]).expect("it is small")
+}
+
+/// Refuses rows that can't be indices of a cache.
+fn check_rows(cache: &TensorType, rows: &TensorType) -> Result<()> {
+    require!(
+        cache.shape().rank() > 0
+            && rows.shape().rank() == cache.shape().rank()
+            && cache.dims()[1..] == rows.dims()[1..],
+        "the rows are {rows}, but the cache is {cache}: all dimensions but the first are equal"
+    );
+    require!(
+        rows.dims()[0] <= cache.dims()[0],
+        "{} rows don't fit into a cache of {}: append fewer at a time",
+        rows.dims()[0],
+        cache.dims()[0]
+    );
+    Ok(())
+}
+
 /// Refuses an input that is not float32.
 fn require_float32(op: &str, name: &str, given: &TensorType) -> Result<()> {
     require!(

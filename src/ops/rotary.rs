@@ -1,8 +1,7 @@
 //! Rotary position embedding. The meaning is `reference/rotary.rs`, the GPU program is `kernels/elementwise/rotary.rs`.
 
-use super::{OpDef, require_float32};
+use super::{OpDef, position_type, require_float32};
 use crate::error::{Result, require};
-use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
 
 /// The elements of a row that are rotated together.
@@ -106,8 +105,7 @@ impl OpDef for Rotary {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
-        vec![self.input.clone(), position, self.table.clone()]
+        vec![self.input.clone(), position_type(), self.table.clone()]
     }
 
     fn outputs(&self) -> Vec<TensorType> {

@@ -1,7 +1,7 @@
 //! The rows that an attention layer makes of new tokens: rotated queries, and keys and values in their caches. The meaning is
 //! `reference/rotary_append.rs`, the GPU programs are `kernels/layout/rotary_append.rs`.
 
-use super::{Append, OpDef, Rotary};
+use super::{Append, OpDef, Rotary, position_type};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -108,10 +108,9 @@ impl OpDef for RotaryAppend {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
         let (keys, values) = (&self.keys, &self.values);
         let types = [keys.cache(), values.cache(), self.queries.input(), keys.rows(), values.rows()];
-        types.into_iter().chain([&position, self.queries.table_type()]).cloned().collect()
+        types.into_iter().cloned().chain([position_type(), self.queries.table_type().clone()]).collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {

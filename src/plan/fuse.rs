@@ -98,8 +98,13 @@ fn gate_layers(
         merged[position] = Merged { step, parts: [&merged[maker].parts[..], &factor.parts].concat() };
         done[maker] = true;
     }
-    let mut done = done.into_iter();
-    merged.retain(|_| !done.next().unwrap_or_default());
+    remove(merged, &done);
+}
+
+/// Removes the steps that are part of others now.
+fn remove(merged: &mut Vec<Merged>, done: &[bool]) {
+    let mut done = done.iter();
+    merged.retain(|_| done.next() != Some(&true));
 }
 
 /// The product of a layer and a function of another, if these ops are that.
@@ -147,8 +152,7 @@ fn join_layers(merged: &mut Vec<Merged>, graph: &Graph, lists: &CandidateLists<'
         merged[members[0]] = Merged { step: Step { op, inputs, outputs }, parts };
         members[1..].iter().for_each(|&i| done[i] = true);
     }
-    let mut done = done.into_iter();
-    merged.retain(|_| !done.next().unwrap_or_default());
+    remove(merged, &done);
 }
 
 /// Makes one step of a rotation of queries and the appends of keys and values, if they follow one another.
@@ -158,8 +162,7 @@ fn join_appends(merged: &mut Vec<Merged>, graph: &Graph, lists: &CandidateLists<
         let three = &merged[first..first + 3];
         let joined = rotary_append([&three[0], &three[1], &three[2]], graph);
         let apart: usize = three.iter().map(|m| launches(&m.step.op, lists)).sum();
-        if let Some(joined) = joined.filter(|m| fits(&m.step.op, lists) && in_place_launches(&m.step.op, lists) < apart)
-        {
+        if let Some(joined) = joined.filter(|m| fits(&m.step.op, lists) && launches(&m.step.op, lists) < apart) {
             merged.splice(first..first + 3, [joined]);
         }
         first += 1;
@@ -200,13 +203,6 @@ fn rotary_append(steps: [&Merged; 3], graph: &Graph) -> Option<Merged> {
     Some(Merged { step: Step { op: Arc::new(op.into()), inputs, outputs }, parts })
 }
 
-/// The number of launches of an op's first guess where it overwrites its inputs.
-fn in_place_launches(op: &Arc<Op>, lists: &CandidateLists<'_>) -> usize {
-    let is_there =
-        |launch: &Dispatch| launch.overwriting(op.overwrites()).is_none_or(|launch| !launch.grid.contains(&0));
-    lists.of(op)[0].dispatches.iter().filter(|launch| is_there(launch)).count()
-}
-
 /// True if a step reads a state: it stays where it is, because a write may come between.
 fn reads_state(step: &Step, graph: &Graph) -> bool {
     step.inputs.iter().any(|&value| graph.is_state(value))
@@ -241,9 +237,13 @@ fn fits(op: &Arc<Op>, lists: &CandidateLists<'_>) -> bool {
     launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) <= caps.storage_buffers as usize
 }
 
-/// The number of launches of an op's first guess.
+/// The number of launches of an op's first guess, in place if it overwrites states.
 fn launches(op: &Arc<Op>, lists: &CandidateLists<'_>) -> usize {
-    lists.of(op)[0].dispatches.len()
+    let is_there = |launch: &&Dispatch| {
+        let in_place = launch.overwriting(op.overwrites());
+        in_place.is_none_or(|launch| !launch.grid.contains(&0))
+    };
+    lists.of(op)[0].dispatches.iter().filter(is_there).count()
 }
 
 /// The op that equals `first` followed by `then`, with its inputs. `first` computes input `position` of `then`.

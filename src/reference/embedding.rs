@@ -17,7 +17,7 @@ impl Meaning for Embedding {
 
 fn embedding(op: &Embedding, inputs: &[&Tensor]) -> Result<Tensor> {
     let [_, n, k] = op.weights().dims();
-    let weights = op.words_input().map_or(Ok(op.weights().clone()), |input| op.weights().with_words(inputs[input]))?;
+    let weights = op.weights().among(inputs)?;
     let indices = inputs[0].values::<i32>().expect("checked by run");
     let rows = weights.rows()?;
     let mut values = vec![0.0f32; indices.len() * k];

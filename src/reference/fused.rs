@@ -29,7 +29,7 @@ impl Meaning for Fused {
         let own = tolerance(&self.then(), &operands).expect("checked by the caller")?;
         let errors = tolerance(self.first(), first).expect("checked by the caller")?;
         let passed = |element: usize| match self.post_op() {
-            PostOp::FloatUnary(_) => [STEEPEST + SLOPE_OF_ERRORS, 0.0],
+            PostOp::FloatUnary(_) => [SLOPE_OF_FUNCTIONS, 0.0],
             PostOp::FloatBinary(op, position) => match op.arithmetic {
                 Arithmetic::Add => [1.0 + 2.0 * UNIT, 0.0],
                 // Where x' is subnormal, the whole product may be lost.
@@ -89,11 +89,9 @@ fn quantized_tolerance(op: &DynamicQuantize, made: &Tensor, errors: &[f32]) -> V
     [of_codes, of_scales].concat()
 }
 
-/// The greatest slope of a function of one number: that of GELU, 1.1290 at √2.
-pub(super) const STEEPEST: f64 = 1.13;
-
-/// The greatest slope of the error bound of a function of one number: 2⁻¹⁷ for GELU, less for the others; twice that.
-pub(super) const SLOPE_OF_ERRORS: f64 = 128.0 * UNIT;
+/// The greatest slope of a function of one number, that of GELU, 1.1290 at √2; and of its error bound, 2⁻¹⁷ for GELU, less for the
+/// others: twice that.
+pub(super) const SLOPE_OF_FUNCTIONS: f64 = 1.13 + 128.0 * UNIT;
 
 /// The inputs of the first op, and those of the second that the first doesn't make.
 fn divided<'a, 'b>(op: &Fused, inputs: &'a [&'b Tensor]) -> (&'a [&'b Tensor], &'a [&'b Tensor]) {

@@ -21,7 +21,7 @@ impl Meaning for Linear {
 }
 
 pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Result<Tensor> {
-    let weights = op.weights_of(inputs)?;
+    let weights = op.weights().among(inputs)?;
     let matrix = weights.rows()?;
     let (low, high) = op.bounds();
     let value = |sum: Sum| (sum.value as f32).max(low).min(high);
@@ -32,7 +32,7 @@ pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Result<Tensor> {
 /// The bound of each element's difference on a device, as [`Linear`] documents.
 pub(super) fn tolerance(op: &Linear, inputs: &[&Tensor]) -> Vec<f32> {
     // Words that are no weights have no bound: a device makes of them whatever it makes.
-    let Ok(weights) = op.weights_of(inputs) else {
+    let Ok(weights) = op.weights().among(inputs) else {
         return vec![f32::INFINITY; op.output_type().shape().elements()];
     };
     let matrix = weights.rows().expect("held by the caller");

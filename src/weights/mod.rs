@@ -230,11 +230,12 @@ impl PackedWeights {
         matches!(self.words, Words::Bound).then(|| self.word_type().expect("checked when made"))
     }
 
-    /// These weights, with the words that a tensor of [`input_type`](Self::input_type) brings.
+    /// These weights, with the words that the last of an op's inputs has, if they are bound.
     ///
     /// # Errors
     /// As [`from_words`](Self::from_words).
-    pub(crate) fn with_words(self: &Arc<Self>, words: &Tensor) -> Result<Arc<Self>> {
+    pub(crate) fn among(self: &Arc<Self>, inputs: &[&Tensor]) -> Result<Arc<Self>> {
+        let (Words::Bound, Some(words)) = (&self.words, inputs.last()) else { return Ok(self.clone()) };
         let words = words.values::<i32>()?.iter().map(|&word| word as u32).collect();
         Ok(Arc::new(Self::from_words(self.format, self.dims(), words)?))
     }

@@ -299,7 +299,8 @@ impl GgufWriter {
     }
 
     /// Adds the metadata of a file, with their types, and takes its alignment, of 1 to 65536 bytes. It leaves out keys that are
-    /// there already, so values set before replace those of the file, and the keys of split files (`split.no`, `split.count`, `split.tensors.count`).
+    /// there already, so values set before replace those of the file, and the keys of split files (`split.no`, `split.count`,
+    /// `split.tensors.count`).
     ///
     /// # Errors
     /// If there are tensors already, and the file has an alignment.

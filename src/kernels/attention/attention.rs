@@ -53,7 +53,7 @@ impl Kernels for Attention {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         if self.output().shape().elements() == 0 {
             let label = "attention of nothing".to_string();
-            return vec![Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] }];
+            return vec![Candidate::new(label)];
         }
         tiles(self, caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
     }
@@ -123,7 +123,7 @@ fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
             (format!("attention in passes, {rows} rows, {positions} positions"), rows, 1)
         }
     };
-    let mut candidate = Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] };
+    let mut candidate = Candidate::new(label);
     let sinks = op.options().sinks.as_ref().map(|sinks| candidate.constant(Constant::floats("sinks", sinks)));
     let launches = Launches {
         op,

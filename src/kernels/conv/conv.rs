@@ -176,8 +176,7 @@ fn candidate(
     tables: &Constant,
     caps: &DeviceCaps,
 ) -> Candidate {
-    let mut candidate =
-        Candidate { label: kernel.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    let mut candidate = Candidate::new(kernel.label());
     let window = op.window();
     let (outputs, epilogue) = (op.weights().dims()[0], epilogue(op, post_op));
     if op.batch() * window.output_pixels() == 0 || outputs == 0 {

@@ -59,7 +59,7 @@ impl Kernels for TopK {
 }
 
 fn candidate(label: String) -> Candidate {
-    Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] }
+    Candidate::new(label)
 }
 
 /// The place of the pairs or elements that a launch reads or makes.

@@ -100,7 +100,7 @@ struct Operands<'a> {
 
 fn candidate(op: &FloatMatmul, tile: Tile, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Candidate {
     let label = tile.label("float matmul");
-    let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    let mut candidate = Candidate::new(label);
     if op.output_type().shape().elements() == 0 {
         return candidate;
     }

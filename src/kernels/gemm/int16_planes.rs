@@ -59,7 +59,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
     debug_assert!(high.label == low.label && high.scratch == low.scratch);
     let label = format!("{} of bytes", high.label);
     if high.dispatches.is_empty() {
-        return Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+        return Candidate::new(label);
     }
     // Both products read the same constants and use the same scratch, one after the other.
     let mut constants = high.constants;

@@ -102,7 +102,7 @@ impl Product<'_> {
         let columns = columns_per_launch(self, caps);
         let candidate = |tile: Tile| {
             let label = tile.label(name);
-            let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+            let mut candidate = Candidate::new(label);
             if m == 0 || n == 0 {
                 return candidate;
             }
@@ -166,7 +166,7 @@ pub(crate) fn columns_within(caps: &DeviceCaps, bytes_of_four: u64) -> usize {
 
 fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps) -> Candidate {
     let Sizes { m, n, .. } = product.sizes;
-    let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    let mut candidate = Candidate::new(label);
     if m == 0 || n == 0 || product.batches == 0 {
         return candidate;
     }

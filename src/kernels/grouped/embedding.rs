@@ -36,12 +36,7 @@ impl Kernels for Embedding {
 }
 
 fn candidate(op: &Embedding, group: u32, caps: &DeviceCaps) -> Candidate {
-    let mut candidate = Candidate {
-        label: format!("embedding, groups of {group}"),
-        dispatches: Vec::new(),
-        constants: Vec::new(),
-        scratch: Vec::new(),
-    };
+    let mut candidate = Candidate::new(format!("embedding, groups of {group}"));
     if op.output_type().shape().elements() == 0 {
         return candidate;
     }

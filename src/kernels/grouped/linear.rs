@@ -8,7 +8,7 @@ use crate::kernels::elementwise::float_unary;
 use crate::kernels::gemm::bytes::{Dot, int8_shift};
 use crate::kernels::gemm::coop;
 use crate::kernels::gemm::tiling::{Tile, Tiling, rows_first};
-use crate::kernels::heuristics::linear_tiles;
+use crate::kernels::heuristics::{gated_tiles, linear_tiles};
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
@@ -51,12 +51,7 @@ fn in_sequence(op: &JointLinear, caps: &DeviceCaps) -> Vec<Candidate> {
         Fused::new(function.into(), product.into(), 0).expect("a product follows a function").candidates(None, caps)
     });
     let candidate = |index: usize| {
-        let mut all = Candidate {
-            label: format!("{}, layer by layer", layers[0][index].label),
-            dispatches: Vec::new(),
-            constants: Vec::new(),
-            scratch: Vec::new(),
-        };
+        let mut all = Candidate::new(format!("{}, layer by layer", layers[0][index].label));
         let made: Vec<Resource> = match op.gate() {
             Some(_) => op.layers().iter().map(|layer| all.scratch(layer.output_type().shape().elements())).collect(),
             None => (0..op.layers().len()).map(Resource::Output).collect(),
@@ -190,7 +185,8 @@ pub(crate) fn candidates(op: &Linear, finish: Finish<'_>, caps: &DeviceCaps) -> 
     let suits = |tile: &Tile| (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let coop = coop::tiles(caps).filter(|_| fits_matrices(op) && !finish.is_gated());
     let bits = op.weights().format().codes.bits();
-    let tiles = linear_tiles(sizes, op.lhs().dtype(), bits, has_symmetric_lhs(op), finish.is_gated(), caps);
+    let tiles_of = if finish.is_gated() { gated_tiles } else { linear_tiles };
+    let tiles = tiles_of(sizes, op.lhs().dtype(), bits, has_symmetric_lhs(op), caps);
     let tiles = tiles.into_iter().chain(coop).filter(suits);
     let constants = Constants::new(op);
     let mut tiles = Tile::legal(tiles, caps);
@@ -273,8 +269,7 @@ impl Constants {
 }
 
 fn candidate(op: &Linear, constants: &Constants, tile: Tile, finish: Finish<'_>, caps: &DeviceCaps) -> Candidate {
-    let mut candidate =
-        Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    let mut candidate = Candidate::new(tile.label("linear"));
     if op.output_type().shape().elements() == 0 {
         return candidate;
     }
@@ -409,12 +404,12 @@ fn params(op: &Linear, tile: Tile, operands: &Operands<'_>, panels: Panels) -> P
     // The last launch also writes the padding of the row.
     let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
     let end = first_column + columns;
-    let output_quads = if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4;
-    let [block_rows, mut block_columns] = tile.block();
-    let output_quads = if operands.finish.is_gated() { first_end / 4 } else { output_quads };
-    if operands.finish.is_gated() {
-        block_columns /= 2;
-    }
+    let [block_rows, block_columns] = tile.block();
+    // Half of a gated layer's columns are those of the gate, in all blocks as well.
+    let (output_quads, block_columns) = match operands.finish.is_gated() {
+        true => (first_end / 4, block_columns / 2),
+        false => (if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4, block_columns),
+    };
     let tiles_m = m.div_ceil(block_rows);
     let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
     let scales = op.lhs_scales();

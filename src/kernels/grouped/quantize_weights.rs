@@ -63,12 +63,7 @@ impl Kernels for QuantizeWeights {
 }
 
 fn candidate(op: &QuantizeWeights, tile: [u32; 2], caps: &DeviceCaps) -> Candidate {
-    let mut candidate = Candidate {
-        label: format!("quantize weights, {}x{} groups", tile[0], tile[1]),
-        dispatches: Vec::new(),
-        constants: Vec::new(),
-        scratch: Vec::new(),
-    };
+    let mut candidate = Candidate::new(format!("quantize weights, {}x{} groups", tile[0], tile[1]));
     if op.output().shape().elements() == 0 {
         return candidate;
     }

@@ -159,31 +159,19 @@ pub(super) fn float_matmul_tiles(sizes: Sizes, batches: usize, [lhs, rhs]: [DTyp
 const NARROW: usize = 1024;
 
 /// The tiles of a product of codes or floats with weights of some bits in groups, the best guess first.
-/// `symmetric`: codes of lhs have no zero points. `paired`: an invocation has two quads, of columns that belong together.
+/// `symmetric`: codes of lhs have no zero points.
 pub(super) fn linear_tiles(
     sizes: Sizes,
     lhs: DType,
     weight_bits: usize,
     symmetric: bool,
-    paired: bool,
     caps: &DeviceCaps,
 ) -> Vec<Tile> {
-    let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
-    if paired {
-        let mut tiles: Vec<Tile> = Vec::new();
-        for tile in linear_tiles(sizes, lhs, weight_bits, symmetric, false, caps) {
-            let tile = Tile { quads: 2, ..tile };
-            if !tiles.contains(&tile) && tile.rows <= 8 {
-                tiles.push(tile);
-            }
-        }
-        if caps.is_gpu() {
-            tiles = cheapest_first(tiles.into_iter().map(|tile| (gpu::product_time(work, tile, caps), tile)).collect());
-        }
-        return tiles;
-    }
     match (sizes.m, lhs.is_8_bit()) {
-        _ if caps.is_gpu() => LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps),
+        _ if caps.is_gpu() => {
+            let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
+            LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps)
+        }
         (0..=1, _) => {
             let mut tiles = LINEAR.of_cpu(First::OneRow, &[], caps);
             if sizes.n <= NARROW {
@@ -197,6 +185,29 @@ pub(super) fn linear_tiles(
         (_, true) => LINEAR.of_cpu(First::ManyRows, &[(16, 1), (8, 2)], caps),
         (_, false) => LINEAR.of_cpu(First::ManyRows, &[(16, 1), (8, 2), (16, 2)], caps),
     }
+}
+
+/// The tiles of a layer and its gate, whose invocations have a quad of columns of each: those of [`linear_tiles`] for the columns of
+/// both, with two quads.
+pub(super) fn gated_tiles(
+    sizes: Sizes,
+    lhs: DType,
+    weight_bits: usize,
+    symmetric: bool,
+    caps: &DeviceCaps,
+) -> Vec<Tile> {
+    let mut tiles: Vec<Tile> = Vec::new();
+    for tile in linear_tiles(sizes, lhs, weight_bits, symmetric, caps) {
+        let tile = Tile { quads: 2, ..tile };
+        if !tiles.contains(&tile) && tile.rows <= 8 {
+            tiles.push(tile);
+        }
+    }
+    if caps.is_gpu() {
+        let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
+        tiles = cheapest_first(tiles.into_iter().map(|tile| (gpu::product_time(work, tile, caps), tile)).collect());
+    }
+    tiles
 }
 
 /// The loops and tiles of a convolution. [`conv_cost`] orders them.
@@ -294,8 +305,8 @@ mod tests {
                     matmul_tiles(sizes, 1, 8, &caps)[0],
                     matmul_tiles(sizes, 3, 4, &caps)[0],
                     float_matmul_tiles(sizes, 1, [DType::Float32; 2], &caps)[0],
-                    linear_tiles(sizes, DType::Int8, 4, true, false, &caps)[0],
-                    linear_tiles(sizes, DType::Float16, 4, true, false, &caps)[0],
+                    linear_tiles(sizes, DType::Int8, 4, true, &caps)[0],
+                    linear_tiles(sizes, DType::Float16, 4, true, &caps)[0],
                 ];
                 for tile in tiles {
                     assert!((tile.group[0] * tile.group[1]).is_multiple_of(lanes), "{m} x {n}: {tile:?}");

@@ -348,6 +348,11 @@ impl Candidate {
         Resource::Constant(self.constants.len() - 1)
     }
 
+    /// A candidate without launches yet.
+    pub(crate) fn new(label: String) -> Self {
+        Self { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() }
+    }
+
     /// Adds a scratch buffer of so many words, which the result binds.
     pub(crate) fn scratch(&mut self, words: usize) -> Resource {
         self.scratch.push(words);
@@ -422,6 +427,17 @@ impl Dispatch {
             binding.writable = true;
         }
         self.program = self.program.with_writable(slots.to_vec());
+        self
+    }
+
+    /// The launch as a part of an op whose outputs take over these inputs. In place it does what it does for its own first input, or as
+    /// always if it changes none.
+    pub(crate) fn in_place_among(mut self, inputs: &[usize]) -> Self {
+        let (program, grid, bytes) = match self.in_place.pop() {
+            Some(own) => (own.program, own.grid, own.writes.first().copied().unwrap_or(0)),
+            None => (self.program.clone(), self.grid, 0),
+        };
+        self.in_place = vec![InPlace { inputs: inputs.to_vec(), program, grid, writes: vec![bytes; inputs.len()] }];
         self
     }
 

@@ -1,7 +1,6 @@
 //! Candidates of `ops::Append`: `shaders/layout/append.wgsl`, and in a state's buffer `append_in_place.wgsl`. The meaning is
 //! `reference/append.rs`.
 
-use crate::kernels::launch::dispatch::InPlace;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_candidates, parameters, rebind,
@@ -75,12 +74,9 @@ impl Kernels for Append {
 
 /// These ways to append, each after a launch of its own that rotates the rows.
 fn after_rotation(rotary: &Rotary, candidates: Vec<Candidate>, caps: &DeviceCaps) -> Vec<Candidate> {
-    let mut rotation = rotary.candidates(None, caps).swap_remove(0).dispatches;
-    for launch in &mut rotation {
-        // It comes before an append in place too, and reads nothing of the cache.
-        let (program, grid) = (launch.program.clone(), launch.grid);
-        launch.in_place.push(InPlace { inputs: vec![0], program, grid, writes: vec![0] });
-    }
+    let rotation = rotary.candidates(None, caps).swap_remove(0).dispatches.into_iter();
+    // It comes before an append in place too, and reads nothing of the cache.
+    let rotation: Vec<Dispatch> = rotation.map(|launch| launch.in_place_among(&[0])).collect();
     let after = |mut candidate: Candidate| {
         let rows = candidate.scratch(rotary.input().shape().elements());
         rebind(&mut candidate.dispatches, |resource| if resource == Resource::Input(1) { rows } else { resource });

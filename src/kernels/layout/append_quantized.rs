@@ -4,7 +4,6 @@
 
 use crate::kernels::convert::quantize;
 use crate::kernels::elementwise::row_lanes;
-use crate::kernels::launch::dispatch::InPlace;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters, rebind,
@@ -135,11 +134,7 @@ fn in_sequence(op: &AppendQuantized, caps: &DeviceCaps) -> Vec<Candidate> {
             Resource::Input(_) => Resource::Input(3),
             _ => Resource::Output(i),
         });
-        for in_place in dispatches.iter_mut().flat_map(|launch| &mut launch.in_place) {
-            in_place.writes.resize(2, in_place.writes[0]);
-            in_place.inputs = vec![0, 1];
-        }
-        dispatches
+        dispatches.into_iter().map(|launch| launch.in_place_among(&[0, 1]))
     };
     let sequence = |mut candidate: Candidate| {
         let rows = op.quantize().output();
@@ -159,11 +154,9 @@ fn in_sequence(op: &AppendQuantized, caps: &DeviceCaps) -> Vec<Candidate> {
         if let Some(rotary) = op.rotary().filter(|_| !candidate.dispatches.is_empty()) {
             candidate.dispatches.insert(0, rotation(op, rotary, floats, caps));
         }
-        for launch in &mut candidate.dispatches {
-            // They come before rows are appended in place too, and read nothing of the cache.
-            let (program, grid) = (launch.program.clone(), launch.grid);
-            launch.in_place = vec![InPlace { inputs: vec![0, 1], program, grid, writes: vec![0; 2] }];
-        }
+        // They come before rows are appended in place too, and read nothing of the cache.
+        let before = candidate.dispatches.into_iter().map(|launch| launch.in_place_among(&[0, 1]));
+        candidate.dispatches = before.collect();
         candidate.dispatches.extend(append(op.cache(), 0, codes));
         candidate.dispatches.extend(append(op.parameters(), 1, parameters));
         candidate.label = format!("append quantized after {}", candidate.label);

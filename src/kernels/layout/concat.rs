@@ -41,7 +41,7 @@ fn candidate(op: &Concat, group: u32, caps: &DeviceCaps) -> Candidate {
     };
     let mut before = 0;
     let label = format!("concat, groups of {group}");
-    let mut candidate = Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] };
+    let mut candidate = Candidate::new(label);
     for (i, Joined { tensor_type: input, table }) in op.joined().iter().enumerate() {
         let extent = input.dims()[op.axis()];
         let n = input.shape().row_length();

@@ -1,7 +1,6 @@
 //! Candidates of `ops::RotaryAppend`: `shaders/layout/rotary_append.wgsl`, after copies of the caches unless they are states. Devices
 //! that bind fewer buffers run its three ops one after the other. The meaning is `reference/rotary_append.rs`.
 
-use crate::kernels::launch::dispatch::InPlace;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_candidates, parameters, rebind,
@@ -111,22 +110,10 @@ fn in_sequence(op: &RotaryAppend, caps: &DeviceCaps) -> Vec<Candidate> {
     ];
     let count = parts.iter().map(|(candidates, ..)| candidates.len()).min().unwrap_or_default();
     let sequence = |index: usize| {
-        let mut all = Candidate {
-            label: format!("{}, one op after the other", parts[0].0[index].label),
-            dispatches: Vec::new(),
-            constants: Vec::new(),
-            scratch: Vec::new(),
-        };
+        let mut all = Candidate::new(format!("{}, one op after the other", parts[0].0[index].label));
         for (candidates, inputs, output) in &parts {
             let mut part = candidates[index].clone();
-            for launch in &mut part.dispatches {
-                // An append changes its own cache in place. A rotation reads no cache, and is the same.
-                let same =
-                    InPlace { inputs: Vec::new(), program: launch.program.clone(), grid: launch.grid, writes: vec![] };
-                let in_place = launch.in_place.pop().unwrap_or(same);
-                let bytes = in_place.writes.first().copied().unwrap_or(0);
-                launch.in_place = vec![InPlace { inputs: CACHES.to_vec(), writes: vec![bytes; 2], ..in_place }];
-            }
+            part.dispatches = part.dispatches.into_iter().map(|launch| launch.in_place_among(&CACHES)).collect();
             all.append(part, |resource| match resource {
                 Resource::Input(input) => Resource::Input(inputs[input]),
                 _ => Resource::Output(*output),

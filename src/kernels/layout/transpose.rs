@@ -69,12 +69,7 @@ fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Opt
     }
     // Whole words of both sides.
     let [block_rows, block_columns] = moved.bits().map(|bits| (32 / bits).max(4));
-    let mut candidate = Candidate {
-        label: format!("transpose {block_columns}x{block_rows} blocks, {x}x{y} groups"),
-        dispatches: Vec::new(),
-        constants: Vec::new(),
-        scratch: Vec::new(),
-    };
+    let mut candidate = Candidate::new(format!("transpose {block_columns}x{block_rows} blocks, {x}x{y} groups"));
     if output.shape().elements() == 0 {
         return Some((candidate, 0));
     }
