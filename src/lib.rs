@@ -39,6 +39,7 @@
 //! | see, test or time every kernel | [`Tuner::Nth`]; [`kernels::candidates`], with the feature `unstable-kernels` |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | multiply by such weights, choose experts, gather rows | [`Linear`](ops::Linear), [`Embedding`](ops::Embedding) |
+//! | leave weights in their file until they are uploaded, or bring them to each run | [`weights::PackedWeights::deferred`], [`bound`](weights::PackedWeights::bound) |
 //! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
