@@ -988,10 +988,6 @@ fn wrong_states_are_refused() -> Result<()> {
     let append = AppendQuantized::new(codes.clone(), TensorType::float32([1, 2, 8])?, DynamicGranularity::Row)?;
     let [codes, pairs] = [graph.state(codes), graph.input(TensorType::new(DType::Parameters, [9, 2])?)];
     says(graph.add(append, &[codes, pairs, key, p]), &["append_quantized changes the state", "Graph::state"]);
-    graph.output(keys);
-    if let Some(context) = context() {
-        says(context.plan(&graph, Tuner::FirstGuess).map(drop), &["is also an input"]);
-    }
     Ok(())
 }
 

@@ -1,11 +1,14 @@
 //! Random graphs over images: convolutions, pools, broadcasts, reshapes, clamps, values that are read twice, right operands
-//! from the device. They run on devices with large and small limits, at several extents; every output equals the reference's, bit
+//! from the device, constants, functions of floats between codes, other scales, outputs that are inputs. They run on devices with large and small limits, at several extents; every output equals the reference's, bit
 //! for bit. Hand-written plans are in `plans.rs`.
 
 mod common;
 
 use common::{Random, context_with, first_difference, limits, tiny_limits};
-use lowbit::ops::{Add, Concat, Conv, Matmul, Multiply, Output, Padding, Pool, Requantization, Requantize, Table};
+use lowbit::ops::{
+    Add, Arithmetic, Concat, Conv, Dequantize, FloatBinary, Matmul, Multiply, Output, Padding, Pool, Quantize,
+    Requantization, Requantize, Table,
+};
 use lowbit::{DType, Error, Graph, PlanOptions, Quantization, Result, Rounding, Tensor, TensorType, Tuner, Value};
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
@@ -37,7 +40,7 @@ fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Valu
     let (x, y) = (values[values.len() - 1 - recent], random.pick(values));
     let (input, other) = (graph.tensor_type(x)?.clone(), graph.tensor_type(y)?.clone());
     let output = stage(random)?;
-    match random.integer(0, 10) {
+    match random.integer(0, 14) {
         0 => {
             let [extent, height, width, channels] = input.dims()[..] else { return Ok(x) };
             graph.reshape(x, [extent, width, height, channels])
@@ -68,7 +71,41 @@ fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Valu
             let axis = random.integer(1, 3) as usize;
             graph.add(Concat::new([input.clone(), other, input], axis).output(output).build()?, &[x, y, x])
         }
-        _ => graph.add(Matmul::new(input, other).transposed().output(output).build()?, &[x, y]),
+        10 => graph.add(Matmul::new(input, other).transposed().output(output).build()?, &[x, y]),
+        11 => {
+            let format = random.pick(&CODES);
+            let length = random.pick(&[1, 1, input.shape().row_length()]);
+            let quantization = Quantization::tensor(random.scale(), random.zero_point(format));
+            let constant = graph.constant(random.codes(format, &[length]).quantized(quantization)?);
+            let constant_type = graph.tensor_type(constant)?.clone();
+            match random.integer(0, 2) {
+                0 => graph.add(Add::new(input, constant_type, output).build()?, &[x, constant]),
+                1 => graph.add(Add::new(constant_type, input, output).build()?, &[constant, x]),
+                _ => graph.add(Multiply::new(input, constant_type, output).build()?, &[x, constant]),
+            }
+        }
+        12 => {
+            // A product with a function of the same codes.
+            let sigmoid = graph.add(Table::sigmoid(input.clone(), output.clone())?, &[x])?;
+            let factor = graph.tensor_type(sigmoid)?.clone();
+            graph.add(Multiply::new(input, factor, output).build()?, &[x, sigmoid])
+        }
+        13 => {
+            // A product of real numbers with a constant, where each step is exact: between codes it is a table.
+            let reals = graph.add(Dequantize::new(input.clone()).build()?, &[x])?;
+            let factor = graph.constant(Tensor::new([1], vec![random.pick(&[-0.5f32, 2.0])])?);
+            let factor_type = graph.tensor_type(factor)?.clone();
+            let real_type = graph.tensor_type(reals)?.clone();
+            let product = FloatBinary::new(real_type.clone(), factor_type, Arithmetic::Multiply)?;
+            let product = graph.add(product, &[reals, factor])?;
+            let codes = TensorType::new(input.dtype(), input.dims())?;
+            let codes = codes.quantized(input.quantization().expect("codes").clone())?;
+            graph.add(Quantize::new(real_type, codes).build()?, &[product])
+        }
+        _ => {
+            let quantization = Quantization::tensor(random.scale(), random.zero_point(input.dtype()));
+            graph.rescaled(x, quantization)
+        }
     }
 }
 
@@ -116,7 +153,7 @@ fn random_graph(random: &mut Random, extent: usize) -> Result<Graph> {
             values.push(value);
         }
     }
-    for (i, &value) in values.iter().enumerate().skip(inputs) {
+    for (i, &value) in values.iter().enumerate() {
         if i + 1 == values.len() || random.integer(0, 9) == 0 {
             graph.output(value);
         }
@@ -136,7 +173,7 @@ fn check(seed: u64, limits: Option<wgpu::Limits>) -> Result<()> {
         options.single_workspace_buffer = random.integer(0, 4) == 0;
         let plan = match context.plan_with(&graph, options) {
             Ok(plan) => plan,
-            // A reshaped value may be an output twice, and small devices can't run everything.
+            // Small devices can't run everything.
             Err(Error::Request(_) | Error::Limit { .. }) => {
                 refused += 1;
                 continue;

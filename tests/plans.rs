@@ -6,8 +6,8 @@ mod common;
 use common::{Random, context, context_with, first_difference, tiny_limits};
 use lowbit::ops::{
     Add, Arithmetic, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatBinary, FloatMatmul,
-    FloatUnary, Function, Matmul, Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Slice, Table,
-    TopK, Transpose,
+    FloatUnary, Function, Matmul, Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Slice,
+    Softmax, Table, TopK, Transpose,
 };
 use lowbit::{
     Context, DType, DeviceLimits, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions,
@@ -581,6 +581,7 @@ fn bad_bindings_are_refused() -> Result<()> {
     let x = graph.dynamic_input(input.clone())?;
     graph.name(x, "tokens")?;
     let y = graph.add(Dequantize::new(input.clone()).build()?, &[x])?;
+    let y = graph.add(Softmax::new(graph.tensor_type(y)?.clone()).build()?, &[y])?;
     let y = graph.add(Quantize::new(graph.tensor_type(y)?.clone(), input.clone()).build()?, &[y])?;
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -774,5 +775,49 @@ fn fixed_residuals_broadcast() -> Result<()> {
         let x = Tensor::new([rows, 8], vec![1.0f32; rows * 8])?;
         assert_eq!(common::wait(plan.run(&[&x, &fixed]))?, graph.run_reference(&[&x, &fixed])?, "{rows} rows");
     }
+    Ok(())
+}
+
+/// Functions of the codes of one tensor become tables, which the convolution before them applies.
+#[test]
+fn functions_of_codes_are_tables() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(26);
+    let codes = TensorType::new(DType::Uint8, [1, 5, 5, 3])?.quantized(Quantization::tensor(0.1, 120))?;
+    let mut graph = Graph::new();
+    let image = graph.input(codes.clone());
+    let weights = random.quantized(DType::Int8, &[7, 3, 3, 3]);
+    let output = || Requantization::new(DType::Uint8, 0.3, 110);
+    let x = graph.add(Conv::new(codes, weights).output(output()?).build()?, &[image])?;
+    let made = graph.tensor_type(x)?.clone();
+    // x + 3, clipped to 0 and 6, times x.
+    let three = graph.constant(Tensor::new([1], vec![30u8])?.quantized(Quantization::tensor(0.1, 0))?);
+    let sum = Add::new(made.clone(), graph.tensor_type(three)?.clone(), output()?).build()?;
+    let sum = graph.add(sum, &[x, three])?;
+    let clipped = Table::from_function(graph.tensor_type(sum)?.clone(), &output()?, |x| x.clamp(0.0, 6.0))?;
+    let clipped = graph.add(clipped, &[sum])?;
+    let product = Multiply::new(made, graph.tensor_type(clipped)?.clone(), output()?).build()?;
+    let product = graph.add(product, &[x, clipped])?;
+    // Through real numbers.
+    let reals = graph.add(Dequantize::new(graph.tensor_type(product)?.clone()).build()?, &[product])?;
+    let real_type = graph.tensor_type(reals)?.clone();
+    let tanh = graph.add(FloatUnary::new(real_type.clone(), Function::Tanh)?, &[reals])?;
+    let codes = TensorType::new(DType::Int8, real_type.dims())?.quantized(Quantization::tensor(0.01, -3))?;
+    let y = graph.add(Quantize::new(real_type, codes).build()?, &[tanh])?;
+    graph.output(y);
+    graph.output(image);
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    assert_eq!(plan.launches(), 3, "a convolution and two copies\n{plan}");
+    let host = random.codes(DType::Uint8, &[1, 5, 5, 3]).quantized(Quantization::tensor(0.1, 120))?;
+    let (got, expected) = (plan.run_blocking(&[&host])?, graph.run_reference(&[&host])?);
+    assert_eq!(got, expected);
+    assert_eq!((&got[0], &got[1]), (&got[2], &host));
+
+    // What another op reads is kept.
+    graph.output(clipped);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    assert_eq!(plan.launches(), 5, "a convolution, two tables, and two copies\n{plan}");
+    assert_eq!(plan.run_blocking(&[&host])?, graph.run_reference(&[&host])?);
     Ok(())
 }

@@ -41,8 +41,9 @@ fn run_steps(
     mut after: impl FnMut(usize, &mut [Option<Tensor>]),
 ) -> Result<Vec<Option<Tensor>>> {
     let mut tensors: Vec<Option<Tensor>> = vec![None; graph.types().len()];
-    for (value, tensor) in graph.inputs().iter().zip(inputs) {
-        tensors[value.index()] = Some((*tensor).clone());
+    let constants = graph.constants().iter().map(|(value, tensor)| (value, &**tensor));
+    for (value, tensor) in graph.inputs().iter().zip(inputs.iter().copied()).chain(constants) {
+        tensors[value.index()] = Some(tensor.clone());
     }
     for (time, step) in graph.steps().iter().enumerate() {
         // Parts of an op share the words of deferred weights.
@@ -57,15 +58,15 @@ fn run_steps(
     Ok(tensors)
 }
 
-/// A value of a graph that has been executed, under its own shape.
+/// A value of a graph that has been executed, under its own type.
 pub(crate) fn read(graph: &Graph, tensors: &[Option<Tensor>], value: Value) -> Result<Tensor> {
     read_as(graph, tensors, value, value)
 }
 
-/// A value of a graph that has been executed, under the shape of another: contents of a state under that of the state.
+/// A value of a graph that has been executed, under the type of another: contents of a state under that of the state.
 pub(crate) fn read_as(graph: &Graph, tensors: &[Option<Tensor>], value: Value, shape: Value) -> Result<Tensor> {
     let stored = tensors[graph.source(value).index()].as_ref().expect("steps are in order");
-    stored.reshaped(graph.types()[shape.index()].dims())
+    Ok(stored.retyped(graph.types()[shape.index()].clone()))
 }
 
 /// Runs an op on the reference, in parallel parts of its rows if these are independent.

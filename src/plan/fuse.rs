@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::candidates::CandidateLists;
 use super::graph::{Graph, Step, Value};
+use super::tabulate::tabulate;
 use crate::kernels::Dispatch;
 use crate::ops::{Arithmetic, Fused, JointLinear, Linear, Op, RotaryAppend, Table, Transpose};
 use crate::tensor::TensorType;
@@ -25,16 +26,13 @@ pub(crate) struct Merged {
 /// never stored. The fused op is exact in integers. In floats it runs the same operations, though perhaps in another order,
 /// within the ops' bounds.
 pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
-    let mut uses: HashMap<usize, usize> = HashMap::new();
     let needed = needed(graph);
-    let read = needed.iter().flat_map(|step| &step.inputs).chain(graph.outputs());
-    for &value in read {
-        *uses.entry(graph.storage(value).index()).or_default() += 1;
-    }
+    let uses = uses(graph, needed.iter().copied());
+    let steps = tabulate(graph, &needed, &uses);
+    let uses = self::uses(graph, steps.iter().map(|merged| &merged.step));
     let mut done: Vec<Option<Merged>> = Vec::new();
     let mut makers: HashMap<usize, usize> = HashMap::new();
-    for step in needed {
-        let mut merged = Merged { step: step.clone(), parts: vec![step.op.name()] };
+    for mut merged in steps {
         let mut position = 0;
         while position < merged.step.inputs.len() {
             let value = merged.step.inputs[position];
@@ -69,6 +67,15 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     join_layers(&mut merged, graph, lists);
     join_appends(&mut merged, graph, lists);
     merged
+}
+
+/// The number of times that each stored value is read, by steps and as an output.
+fn uses<'a>(graph: &Graph, steps: impl Iterator<Item = &'a Step>) -> HashMap<usize, usize> {
+    let mut uses: HashMap<usize, usize> = HashMap::new();
+    for &value in steps.flat_map(|step| &step.inputs).chain(graph.outputs()) {
+        *uses.entry(graph.storage(value).index()).or_default() += 1;
+    }
+    uses
 }
 
 /// Makes one step of a layer whose results are multiplied with a function of another's, if nothing else reads that.

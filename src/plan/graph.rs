@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::execute::{execute_for_results, read_as};
 use crate::error::{Result, require};
 use crate::numeric::DType;
-use crate::ops::Op;
-use crate::tensor::{Tensor, TensorType};
+use crate::ops::{Op, Reshape};
+use crate::tensor::{Quantization, Tensor, TensorType};
 
-/// A tensor of a [`Graph`]: an input or the result of an op.
+/// A tensor of a [`Graph`]: an input, a constant, or the result of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Value {
     index: usize,
@@ -70,6 +70,8 @@ pub struct Graph {
     homes: Vec<Option<Value>>,
     /// The inputs that ops change, each with its contents after all ops so far.
     states: Vec<(Value, Value)>,
+    /// The values that are known when the graph is made.
+    constants: Vec<(Value, Arc<Tensor>)>,
     steps: Vec<Step>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
@@ -88,6 +90,7 @@ impl Default for Graph {
             aliases: vec![],
             homes: vec![],
             states: vec![],
+            constants: vec![],
             steps: vec![],
             inputs: vec![],
             outputs: vec![],
@@ -198,6 +201,29 @@ impl Graph {
         value
     }
 
+    /// A value that is known now. A plan uploads it once, and shares the buffer with plans that have the same `Arc`.
+    ///
+    /// An elementwise op on 8-bit codes and constants of one element becomes a [`Table`](crate::ops::Table) when the graph is planned.
+    ///
+    /// ```
+    /// use lowbit::{Graph, Tensor, TensorType, ops::{Arithmetic, FloatBinary}};
+    /// let mut graph = Graph::new();
+    /// let x = graph.input(TensorType::float32([2, 2])?);
+    /// let factors = graph.constant(Tensor::new([2], vec![10.0f32, 100.0])?);
+    /// let product = FloatBinary::new(graph.tensor_type(x)?.clone(), graph.tensor_type(factors)?.clone(), Arithmetic::Multiply)?;
+    /// let y = graph.add(product, &[x, factors])?;
+    /// graph.output(y);
+    /// let x = Tensor::new([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?;
+    /// assert_eq!(graph.run_reference(&[&x])?[0].values::<f32>()?, [10.0, 200.0, 30.0, 400.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn constant(&mut self, tensor: impl Into<Arc<Tensor>>) -> Value {
+        let tensor = tensor.into();
+        let value = self.value(tensor.tensor_type().clone(), false, None);
+        self.constants.push((value, tensor));
+        value
+    }
+
     /// Gives a value a name, for messages and printed plans.
     ///
     /// # Errors
@@ -264,6 +290,11 @@ impl Graph {
             self.label(state)
         );
         Ok(())
+    }
+
+    /// The values that are known when the graph is made.
+    pub(crate) fn constants(&self) -> &[(Value, Arc<Tensor>)] {
+        &self.constants
     }
 
     /// The inputs that ops change, in order of declaration, each with its contents after all ops.
@@ -423,10 +454,53 @@ impl Graph {
         Ok(self.value(new, follows, Some(source)))
     }
 
-    /// Declares the next output. A value of another graph, an input, and a value that is an output already are refused when the
-    /// graph is planned: each output is written to a buffer of its own.
+    /// The codes of a value under another scale or zero point, without moving them.
+    ///
+    /// ```
+    /// use lowbit::{DType, Graph, Quantization, Tensor, TensorType, ops::Dequantize};
+    /// let mut graph = Graph::new();
+    /// let x = graph.input(TensorType::new(DType::Int8, [2])?.quantized(Quantization::tensor(0.5, 0))?);
+    /// let third = graph.rescaled(x, Quantization::tensor(0.5 / 4.0, 0))?;
+    /// let y = graph.add(Dequantize::new(graph.tensor_type(third)?.clone()).build()?, &[third])?;
+    /// graph.output(y);
+    /// let x = Tensor::new([2], vec![8i8, -16])?;
+    /// assert_eq!(graph.run_reference(&[&x])?[0].values::<f32>()?, [1.0, -2.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the value belongs to another graph, its scales are in another tensor, or the scales don't fit it.
+    pub fn rescaled(&mut self, value: Value, quantization: Quantization) -> Result<Value> {
+        self.check(value)?;
+        let old = &self.types[value.index];
+        require!(!old.has_dynamic_scales(), "{old} has its scales in another tensor: give the next op another one");
+        let new = old.clone().quantized(quantization)?;
+        let (follows, source) = (self.follows[value.index], self.source(value));
+        if follows {
+            new.with_extent(0)?;
+        }
+        Ok(self.value(new, follows, Some(source)))
+    }
+
+    /// Declares the next output. Each output is written to a buffer of its own: an input, a constant, or a value that is an output
+    /// already is copied by a [`Reshape`]. A value of another graph is refused when the graph is planned.
     pub fn output(&mut self, value: Value) {
-        self.outputs.push(value);
+        let output = if self.is_taken(value) { self.copy(value).unwrap_or(value) } else { value };
+        self.outputs.push(output);
+    }
+
+    /// True if the elements of a value are those of an input, a constant or an output.
+    fn is_taken(&self, value: Value) -> bool {
+        let known = self.check(value).is_ok();
+        let mut taken = self.inputs.iter().chain(&self.outputs).chain(self.constants.iter().map(|(value, _)| value));
+        known && taken.any(|&other| self.storage(other) == self.storage(value))
+    }
+
+    fn copy(&mut self, value: Value) -> Result<Value> {
+        let copied = &self.types[value.index];
+        let copy = self.add(Reshape::new(copied.clone(), copied.dims())?, &[value])?;
+        self.names[copy.index] = self.names[value.index].clone();
+        Ok(copy)
     }
 
     /// The type of a value.

@@ -10,6 +10,7 @@ mod graph;
 mod memory;
 mod order;
 mod schedule;
+mod tabulate;
 
 pub(crate) use candidates::CandidateLists;
 pub use device_limits::DeviceLimits;

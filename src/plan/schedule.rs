@@ -14,7 +14,7 @@ use super::order::{Node, order};
 use crate::error::{Error, Result, require};
 use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use crate::ops::Op;
-use crate::tensor::TensorType;
+use crate::tensor::{Tensor, TensorType, pack};
 
 /// The buffer of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,8 @@ type Spot = (Storage, u64);
 #[derive(Debug)]
 pub(crate) struct Frame {
     steps: Vec<Placed>,
+    /// The constants of the graph that steps read. They come first among those of each schedule.
+    constants: Vec<Constant>,
     /// The place of each stored value, by its index.
     places: HashMap<usize, Spot>,
     /// The sizes of the workspace's buffers.
@@ -86,8 +88,9 @@ impl Frame {
     /// Fuses and orders the steps of a graph for a device, and places their tensors.
     pub(crate) fn new(graph: &Graph, lists: &CandidateLists<'_>, rules: &MemoryRules) -> Result<Self> {
         let mut places = external_places(graph)?;
-        let is_external = |value: Value| places.contains_key(&graph.storage(value).index());
         let merged = fuse(graph, lists);
+        let constants = constants(graph, &merged, &mut places);
+        let is_external = |value: Value| places.contains_key(&graph.storage(value).index());
         let needs: Vec<Needs> = merged.iter().map(|m| Needs::new(graph, &m.step, lists)).collect::<Result<_>>()?;
         let bytes: Vec<u64> = (0..graph.types().len())
             .map(|i| if places.contains_key(&i) { 0 } else { aligned(graph.types()[i].device_bytes()) })
@@ -170,7 +173,7 @@ impl Frame {
             })
             .collect();
         places.extend(slot_of.into_iter().map(|(value, slot)| (value, slot_places[slot])));
-        Ok(Self { steps, places, workspace, live_peak })
+        Ok(Self { steps, constants, places, workspace, live_peak })
     }
 
     /// The launches of a graph at some extent, with the kernels that `choose` selects from each op's candidates.
@@ -180,7 +183,7 @@ impl Frame {
         lists: &CandidateLists<'_>,
         mut choose: impl FnMut(&Op, &[Candidate]) -> usize,
     ) -> Result<Schedule> {
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule { constants: self.constants.clone(), ..Schedule::default() };
         for placed in &self.steps {
             let step = &placed.merged.step;
             let types: Vec<TensorType> = step.inputs.iter().map(|v| graph.types()[v.index()].clone()).collect();
@@ -429,6 +432,25 @@ fn external_places(graph: &Graph) -> Result<HashMap<usize, Spot>> {
         places.insert(storage, (Storage::Output(i), 0));
     }
     Ok(places)
+}
+
+/// The constants of a graph that steps read, each in a buffer of its own.
+fn constants(graph: &Graph, steps: &[Merged], places: &mut HashMap<usize, Spot>) -> Vec<Constant> {
+    let read: HashSet<Value> = steps.iter().flat_map(|m| &m.step.inputs).map(|&value| graph.storage(value)).collect();
+    let mut constants = Vec::new();
+    for (value, tensor) in graph.constants().iter().filter(|(value, _)| read.contains(value)) {
+        places.insert(value.index(), (Storage::Constant(constants.len()), 0));
+        let (of, words) = (tensor.clone(), tensor.tensor_type().device_bytes() / 4);
+        constants.push(Constant::packed(tensor, "constant".into(), words as usize, move || padded_words(&of)));
+    }
+    constants
+}
+
+/// The words of a tensor, at least as many as the smallest binding has.
+fn padded_words(tensor: &Tensor) -> Vec<u32> {
+    let mut words = pack::words(tensor);
+    words.resize(words.len().max(LEAST_BINDING as usize / 4), 0);
+    words
 }
 
 /// Refuses a launch that exceeds the device's limits.

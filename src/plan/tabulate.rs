@@ -1,0 +1,187 @@
+//! Chains of elementwise steps that are a function of the codes of one tensor, as one table: a hard swish of codes, a sum with a
+//! constant, the dequantization, function and quantization of one activation. `fuse` puts tables into the steps around them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::fuse::Merged;
+use super::graph::{Graph, Step, Value};
+use crate::numeric::DType;
+use crate::ops::{Dequantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Requantize, Table};
+use crate::reference;
+use crate::tensor::{Granularity, Tensor, TensorType};
+
+/// The number of codes of 8 bits.
+const CODES: usize = 256;
+
+/// These steps, in order, with a table in place of each chain whose other results no step and no output reads.
+pub(super) fn tabulate(graph: &Graph, steps: &[&Step], uses: &HashMap<usize, usize>) -> Vec<Merged> {
+    let makers: HashMap<usize, usize> =
+        steps.iter().enumerate().flat_map(|(i, step)| step.outputs.iter().map(move |v| (v.index(), i))).collect();
+    let mut tables: Vec<Option<Merged>> = vec![None; steps.len()];
+    let mut folded: HashSet<usize> = HashSet::new();
+    // The last step of a chain comes first, so that chains are as long as they can be.
+    for last in (0..steps.len()).rev().filter(|&last| is_pointwise(&steps[last].op)) {
+        if folded.contains(&last) {
+            continue;
+        }
+        let chain = Chain { graph, steps, uses, makers: &makers };
+        if let Some((table, members)) = chain.ending_with(last) {
+            folded.extend(members.into_iter().filter(|&member| member != last));
+            tables[last] = Some(table);
+        }
+    }
+    let merged = steps.iter().zip(tables).enumerate().filter(|(i, _)| !folded.contains(i));
+    let whole = |step: &Step| Merged { step: step.clone(), parts: vec![step.op.name()] };
+    merged.map(|(_, (step, table))| table.unwrap_or_else(|| whole(step))).collect()
+}
+
+/// True for an op of which each element depends on the elements of the inputs at its place only.
+fn is_pointwise(op: &Op) -> bool {
+    let one_scale = |granularity| granularity == Granularity::Tensor;
+    match op {
+        Op::Table(_) | Op::Add(_) | Op::Multiply(_) | Op::FloatUnary(_) | Op::FloatBinary(_) => true,
+        Op::Requantize(op) => op.as_table().is_some(),
+        Op::Quantize(op) => one_scale(op.granularity()),
+        Op::Dequantize(op) => one_scale(op.granularity()),
+        _ => false,
+    }
+}
+
+/// The op of such a kind over inputs of another shape.
+fn over(op: &Op, inputs: &[Tensor]) -> Option<Op> {
+    let types: Vec<TensorType> = inputs.iter().map(|tensor| tensor.tensor_type().clone()).collect();
+    let first = types[0].clone();
+    Some(match op {
+        Op::Table(op) => Table::from_bytes(first, of_codes(op.output_type())?, *op.entries()).ok()?.into(),
+        Op::Requantize(op) => Requantize::new(first, op.output().clone()).ok()?.into(),
+        Op::FloatUnary(op) => FloatUnary::new(first, op.function).ok()?.into(),
+        Op::FloatBinary(op) => FloatBinary::new(first, types[1].clone(), op.arithmetic).ok()?.into(),
+        Op::Quantize(op) => {
+            let quantize = Quantize::new(first, of_codes(op.output())?);
+            let quantize = if op.halves_quotients() { quantize.precision(DType::Float16) } else { quantize };
+            let quantize = if op.saturates() { quantize } else { quantize.non_saturating() };
+            quantize.build().ok()?.into()
+        }
+        Op::Dequantize(op) => Dequantize::new(first).output(op.output().dtype()).build().ok()?.into(),
+        Op::Add(op) => op.with_inputs(&types).ok()?.into(),
+        Op::Multiply(op) => op.with_inputs(&types).ok()?.into(),
+        _ => return None,
+    })
+}
+
+/// This type, for one element of each code.
+fn of_codes(tensor_type: &TensorType) -> Option<TensorType> {
+    let all = TensorType::new(tensor_type.dtype(), [CODES]).ok()?;
+    match tensor_type.quantization() {
+        Some(quantization) => all.quantized(quantization.clone()).ok(),
+        None => Some(all),
+    }
+}
+
+/// The steps of a graph, among which a chain is sought.
+struct Chain<'a> {
+    graph: &'a Graph,
+    steps: &'a [&'a Step],
+    /// The number of reads of each stored value.
+    uses: &'a HashMap<usize, usize>,
+    /// The step that makes each value.
+    makers: &'a HashMap<usize, usize>,
+}
+
+impl Chain<'_> {
+    /// The table that equals the longest chain that ends with a step, and the steps of the chain; `None` if that would save nothing.
+    fn ending_with(&self, last: usize) -> Option<(Merged, Vec<usize>)> {
+        let step = self.steps[last];
+        let &[output] = &step.outputs[..] else { return None };
+        let output_type = &self.graph.types()[output.index()];
+        if !output_type.dtype().is_8_bit() {
+            return None;
+        }
+        let mut members = vec![last];
+        let mut leaves = self.leaves(&members);
+        while !self.is_table(&leaves, output_type) {
+            let maker = leaves.iter().filter_map(|&leaf| self.expandable(leaf, &members, output_type)).max()?;
+            members.push(maker);
+            leaves = self.leaves(&members);
+        }
+        let input = leaves[0];
+        let is_one_table = members.len() == 1 && matches!(&*step.op, Op::Table(_) | Op::Requantize(_));
+        // A step that reads a state stays where it is, because a write may come between.
+        if is_one_table || self.graph.is_state(input) {
+            return None;
+        }
+        let table = self.table(input, output, last)?;
+        members.sort_unstable();
+        let parts = members.iter().map(|&member| self.steps[member].op.name()).collect();
+        let step = Step { op: Arc::new(table.into()), inputs: vec![input], outputs: vec![output] };
+        Some((Merged { step, parts }, members))
+    }
+
+    /// The values that these steps read and don't make, without constants of one element.
+    fn leaves(&self, members: &[usize]) -> Vec<Value> {
+        let mut leaves: Vec<Value> = members.iter().flat_map(|&member| self.steps[member].inputs.clone()).collect();
+        leaves.sort_unstable_by_key(|value| value.index());
+        leaves.dedup();
+        let is_made = |value: &Value| self.makers.get(&value.index()).is_some_and(|maker| members.contains(maker));
+        leaves.retain(|value| !is_made(value) && self.scalar(*value).is_none());
+        leaves
+    }
+
+    /// The constant of one element that a value is.
+    fn scalar(&self, value: Value) -> Option<&Tensor> {
+        let constants = self.graph.constants();
+        let constant = constants.iter().find(|(constant, _)| *constant == self.graph.storage(value));
+        constant.map(|(_, tensor)| &**tensor).filter(|tensor| tensor.tensor_type().shape().elements() == 1)
+    }
+
+    /// True if a table of one of these values can be the output.
+    fn is_table(&self, leaves: &[Value], output: &TensorType) -> bool {
+        let &[leaf] = leaves else { return false };
+        let input = &self.graph.types()[leaf.index()];
+        let one_scale = input.quantization().is_none_or(|q| q.granularity() == Granularity::Tensor);
+        input.dtype().is_8_bit() && one_scale && !input.has_dynamic_scales() && input.shape() == output.shape()
+    }
+
+    /// The step that makes a value, if it may be part of the chain: nothing else reads the value.
+    fn expandable(&self, leaf: Value, members: &[usize], output: &TensorType) -> Option<usize> {
+        let &maker = self.makers.get(&leaf.index())?;
+        let reads =
+            members.iter().flat_map(|&member| &self.steps[member].inputs).filter(|&&value| value == leaf).count();
+        let is_read_here = self.uses.get(&leaf.index()) == Some(&reads);
+        let same_shape = self.graph.types()[leaf.index()].shape() == output.shape();
+        (is_read_here && same_shape && is_pointwise(&self.steps[maker].op)).then_some(maker)
+    }
+
+    /// The table of the function from one value to another.
+    fn table(&self, input: Value, output: Value, last: usize) -> Option<Table> {
+        let (from, to) = (&self.graph.types()[input.index()], &self.graph.types()[output.index()]);
+        let byte = |byte: usize| if from.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
+        let codes = Tensor::from_codes(of_codes(from)?, (0..CODES).map(byte).collect());
+        let mut known = HashMap::from([(input, codes)]);
+        self.evaluate(last, &mut known)?;
+        let entries = known[&output].codes().ok()?;
+        let entries = std::array::from_fn(|i| entries[i] as u8);
+        Table::from_bytes(from.clone(), to.clone(), entries).ok()
+    }
+
+    /// Adds the outputs of a step to the values that are known for each code.
+    fn evaluate(&self, step: usize, known: &mut HashMap<Value, Tensor>) -> Option<()> {
+        let step = self.steps[step];
+        let mut inputs = Vec::new();
+        for &value in &step.inputs {
+            if let Some(scalar) = self.scalar(value) {
+                inputs.push(scalar.reshaped([1]).ok()?);
+                continue;
+            }
+            if !known.contains_key(&value) {
+                self.evaluate(self.makers[&value.index()], known)?;
+            }
+            inputs.push(known[&value].clone());
+        }
+        let op = over(&step.op, &inputs)?;
+        let outputs = reference::run(&op, &inputs.iter().collect::<Vec<_>>()).ok()?;
+        known.insert(step.outputs[0], outputs.into_iter().next()?);
+        Some(())
+    }
+}
