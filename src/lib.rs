@@ -129,13 +129,19 @@ pub mod kernels;
 pub(crate) mod kernels;
 #[cfg(feature = "quantize")]
 pub mod model;
+#[cfg(any(feature = "onnx", feature = "tflite"))]
+mod network;
 pub mod numeric;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod ops;
 mod plan;
 #[cfg(feature = "quantize")]
 pub mod ptq;
 pub mod reference;
 mod tensor;
+#[cfg(feature = "tflite")]
+pub mod tflite;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "wgpu")]
@@ -147,6 +153,8 @@ pub use error::{Error, Result};
 pub use gpu::{
     Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Probe, Report, Workspace,
 };
+#[cfg(any(feature = "onnx", feature = "tflite"))]
+pub use network::{Network, Port};
 pub use numeric::format::DType;
 pub use numeric::rounding::{Multiplier, Rounding};
 pub use plan::{
