@@ -10,16 +10,18 @@ Values of the fused mode are left out where asking for them would change what ON
 
 import logging
 import shutil
-import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.backend.test.case.node
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
+from onnx.backend.test import cmd_tools
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -407,10 +409,11 @@ def make(folder, names):
 
 def node_cases(folder):
     """Writes the node cases of the package onnx to node/, and node.txt: name, opset, operators, types, how ONNX Runtime's answers compare."""
-    with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run([sys.executable, "-m", "onnx.backend.test.cmd_tools", "generate-data", "-o", scratch], check=True, capture_output=True)
-        shutil.rmtree(folder / "node", ignore_errors=True)
-        shutil.copytree(Path(scratch) / "node", folder / "node")
+    # The package's own tool writes cases of whole models only; the same code writes those of nodes.
+    shutil.rmtree(folder / "node", ignore_errors=True)
+    np.random.seed(0)
+    cmd_tools.model_test = onnx.backend.test.case.node
+    cmd_tools.generate_data(Namespace(output=folder))
     lines, counts = [], Counter()
     for case in sorted((folder / "node").iterdir()):
         model = onnx.load(case / "model.onnx")
@@ -559,8 +562,9 @@ def main():
     if names == ["data"]:
         write_data(folder)
         return
-    make(folder, names)
-    if not names:
+    if names != ["summary"]:
+        make(folder, names)
+    if names in ([], ["summary"]):
         summary(folder, node_cases(folder))
 
 
