@@ -3,9 +3,10 @@
 For each network NAME.onnx in the folder it writes, in two modes, `fused` (default optimizations) and `unfused` (ORT_DISABLE_ALL):
 
     NAME.MODE.npz          inputs and outputs of the network, by name
-    NAME.MODE.values.npz   unfused: all other values of the graph; fused: the codes that QuantizeLinear and QLinear... give
+    NAME.MODE.values.npz   the other values of the network; fused: those that ONNX Runtime still has after its optimizations, as it has them
 
-Values of the fused mode are left out where asking for them would change what ONNX Runtime fuses. All runs use one thread.
+All runs use one thread. Where a value of the fused mode has another type than in the network, its codes are shifted by 128: ONNX Runtime
+runs some int8 parts with uint8.
 """
 
 import logging
@@ -364,7 +365,7 @@ def answer(folder, name, inputs):
     shown = run(with_outputs(model, values), LEVELS.ORT_DISABLE_ALL, inputs, outputs + values)[0]
     shapes = {value: shown[value].shape for value in values}
     write_values(folder / f"{name}.unfused.values.npz", shown, answers["unfused"], values) or notes.append("no unfused values")
-    # An optimized graph, run as it is, shows its values without losing a fusion; ORT_ENABLE_ALL goes further only in the layout of tensors.
+    # An optimized graph, run as it is, shows its values without losing a fusion. ORT_ENABLE_ALL goes further in the layout of tensors.
     for graph in [run(model, LEVELS.ORT_ENABLE_EXTENDED, inputs, outputs)[1], ran]:
         kept = [value for value in values_of(graph, outputs) if value in shapes]
         shown = run(with_outputs(graph, kept), LEVELS.ORT_DISABLE_ALL, inputs, outputs + kept)[0]
@@ -458,7 +459,7 @@ def tensor(path):
 
 def split(nodes):
     """Counts of operators, most frequent first."""
-    return ", ".join(f"{kind} {count}" for kind, count in nodes.most_common())
+    return ", ".join(f"{kind} {count}" for kind, count in nodes.most_common()) or "none"
 
 
 def all_operators(graph):
@@ -471,8 +472,8 @@ def all_operators(graph):
     return counts
 
 
-def float_nodes(model):
-    """Nodes that aren't between DequantizeLinear before each input and QuantizeLinear after each output, with the sides that lack one."""
+def float_nodes(model, quantized):
+    """Nodes that read DequantizeLinear or write to QuantizeLinear: if `quantized`, those with only these around them, else the others."""
     makers = {i.name: "input" for i in model.graph.input} | {value: node.op_type for node in model.graph.node for value in node.output}
     readers = {value: [] for value in makers} | {output.name: ["output"] for output in model.graph.output}
     for node in model.graph.node:
@@ -484,10 +485,9 @@ def float_nodes(model):
             continue
         fed = {makers[value] for value in node.input if value in makers}
         read = {reader for value in node.output for reader in readers[value]}
-        before, after = sorted(fed - {"DequantizeLinear"}), sorted(read - {"QuantizeLinear"})
-        if before or after:
-            sides = " ".join((["after " + "/".join(before)] if before else []) + (["before " + "/".join(after)] if after else []))
-            found[f"{node.op_type} ({sides})"] += 1
+        around = fed <= {"DequantizeLinear"} and read <= {"QuantizeLinear"}
+        if quantized == around and ("DequantizeLinear" in fed or "QuantizeLinear" in read):
+            found[node.op_type] += 1
     return found
 
 
@@ -519,8 +519,12 @@ def summary(folder, cases):
         ran = run(model, LEVELS.ORT_ENABLE_ALL, inputs, outputs)[1]
         details += [f"### {name}", "", "Nodes: " + split(nodes) + ".", ""]
         if name.endswith("qdq"):
-            details += ["Nodes without DequantizeLinear or QuantizeLinear around: " + split(float_nodes(model)) + ".", ""]
+            details += ["Between DequantizeLinear and QuantizeLinear: " + split(float_nodes(model, True)) + ".", ""]
+            details += ["Next to only one of them: " + split(float_nodes(model, False)) + ".", ""]
         details += ["ONNX Runtime runs by default: " + split(all_operators(ran.graph)) + ".", ""]
+        if nodes["QuantizeLinear"]:
+            details += ["Of these as floats, between DequantizeLinear and QuantizeLinear: " + split(float_nodes(ran, True)) +
+                        "; next to only one of them: " + split(float_nodes(ran, False)) + ".", ""]
     table = [heads, ["---"] * len(heads), *rows]
     text = ["# Quantized networks and ONNX Runtime's answers", "", __doc__.split("\n\n", 1)[1].strip(), "",
             *("| " + " | ".join(str(cell) for cell in row) + " |" for row in table), "",
