@@ -5,8 +5,7 @@ For each network NAME.onnx in the folder it writes, in two modes, `fused` (defau
     NAME.MODE.npz          inputs and outputs of the network, by name
     NAME.MODE.values.npz   the other values of the network; fused: those that ONNX Runtime still has after its optimizations, as it has them
 
-All runs use one thread. Where a value of the fused mode has another type than in the network, its codes are shifted by 128: ONNX Runtime
-runs some int8 parts with uint8.
+All runs use one thread. ONNX Runtime runs some parts with int8 codes as uint8; the values that it then renames are left out.
 """
 
 import logging
@@ -169,8 +168,8 @@ def convnet():
     x = b.add("Gemm", "logits", x, b.weights("logits.weight", 10, 512), b.bias("logits.bias", 10), transB=1)
     b.add("Softmax", "probabilities", x, axis=-1)
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 32, 32])
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 10]) for name in ["probabilities", "logits"]]
-    return b.model([image], outputs[:1])
+    outputs = [("probabilities", [1, 10]), ("average_pool", [1, 32, 4, 4])]
+    return b.model([image], [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs])
 
 
 def encoder():
@@ -536,29 +535,40 @@ def summary(folder, cases):
 # Data of the crate's tests
 
 
+def fnv(data):
+    """FNV-1a of 64 bits."""
+    state = 0xCBF29CE484222325
+    for byte in data:
+        state = (state ^ byte) * 0x100000001B3 % 2**64
+    return state
+
+
 def write_data(folder):
     to = Path("tests/data/onnx")
     to.mkdir(exist_ok=True)
     for file in to.iterdir():
-        if file.suffix in (".onnx", ".npy"):
+        if file.name != "README.md":
             file.unlink()
     for name in ["classifier-u8s8-qdq", "convnet-u8s8-qdq", "convnet-s8s8-qoperator", "encoder-dynamic"]:
-        network = name.split("-")[0]
-        model = onnx.load(folder / f"{name}.onnx")
         shutil.copy(folder / f"{name}.onnx", to)
-        (output,) = [output.name for output in model.graph.output]
+        outputs = [output.name for output in onnx.load(folder / f"{name}.onnx").graph.output]
         for mode in ("fused", "unfused"):
             answers = np.load(folder / f"{name}.{mode}.npz")
-            np.save(to / f"{name}.{mode}.npy", answers[output])
-        for key in answers.files:
-            if key == output:
+            for index, output in enumerate(outputs):
+                np.save(to / f"{name}.{mode}.{index}.npy", answers[output])
+            if name.endswith("dynamic"):
                 continue
+            values = np.load(folder / f"{name}.{mode}.values.npz")
+            codes = [(key, values[key]) for key in values.files if values[key].dtype in (np.uint8, np.int8)]
+            lines = [f"{key} {value.dtype} {'x'.join(map(str, value.shape))} {fnv(value.tobytes()):016x}" for key, value in codes]
+            (to / f"{name}.{mode}.codes.txt").write_text("\n".join(lines) + "\n")
+        for key in set(answers.files) - set(outputs):
             values = answers[key]
             if values.dtype == np.float32:
                 codes = picture_codes(INPUT_SEED, *values.shape[2:])
                 assert same_bits(values, picture(INPUT_SEED, *values.shape[2:]))
                 values = codes
-            np.save(to / f"{network}.{key}.npy", values)
+            np.save(to / f"{name.split('-')[0]}.{key}.npy", values)
 
 
 def main():
