@@ -193,6 +193,12 @@ impl Requantization {
         self.zero_point
     }
 
+    /// The data type of the codes.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// The scale of the codes.
     #[must_use]
     pub fn scale(&self) -> f32 {

@@ -195,6 +195,38 @@ impl Tensor {
         Ok((0..self.tensor_type.shape().elements()).map(|i| self.code(i)).collect())
     }
 
+    /// The numbers that codes stand for, `scale · (code − zero point)` in f32; numbers themselves are unchanged.
+    ///
+    /// ```
+    /// use lowbit::{Quantization, Tensor};
+    /// let codes = Tensor::new([2], vec![10u8, 20])?.quantized(Quantization::tensor(0.5, 12))?;
+    /// assert_eq!(codes.dequantize()?.values::<f32>()?, [-1.0, 4.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor holds parameters, or its scales are in another tensor.
+    pub fn dequantize(&self) -> Result<Self> {
+        require!(
+            self.dtype() != DType::Parameters && !self.tensor_type.has_dynamic_scales(),
+            "{} has {}, which are not known here",
+            self.tensor_type,
+            self.tensor_type.describe_scales()
+        );
+        let mut numbers = self.reals();
+        if let Some(quantization) = self.tensor_type.quantization() {
+            let (granularity, shape) = (quantization.granularity(), self.tensor_type.shape());
+            for (i, x) in numbers.iter_mut().enumerate() {
+                let index = granularity.index(shape, i);
+                *x = match self.dtype().range() {
+                    Some(_) => (self.code(i) - quantization.zero_point(index)) as f32,
+                    None => *x,
+                } * quantization.scale(index);
+            }
+        }
+        Self::new(self.dims(), numbers)
+    }
+
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
     }

@@ -1,0 +1,519 @@
+//! Nodes that compute with numbers.
+
+use std::sync::Arc;
+
+use super::codes::transposed_weights;
+use super::layout::{Operand, Placed, channels_last, row_major};
+use super::{Codes, Lowering, Value};
+use crate::error::{Error, Result, refuse, require};
+use crate::import::{Array as FileArray, ElementType, onnx::MatMulNBits};
+use crate::numeric::DType;
+use crate::onnx::array::{Array, Data, Element};
+use crate::onnx::node::axis_of;
+use crate::onnx::proto::NodeProto;
+use crate::ops::{
+    ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear,
+    Operand as Factor, Select, Softmax, Unfold,
+};
+use crate::tensor::{Quantization, Tensor, TensorType};
+
+impl Lowering<'_> {
+    /// The outputs of a node in float32.
+    pub(super) fn floats(&mut self, _index: usize, node: &NodeProto) -> Result<Vec<Value>> {
+        if let Some(function) = self.function(node)? {
+            let x = self.numbers(node, 0)?;
+            return self.unary(&x, function).map(|y| vec![Value::Placed(y)]);
+        }
+        if let Some(arithmetic) = binary(&node.op_type) {
+            return self.binary_node(node, arithmetic).map(|y| vec![Value::Placed(y)]);
+        }
+        let made = match &*node.op() {
+            "Cast" => self.cast(node)?,
+            "Not" => {
+                let x = self.numbers(node, 0)?;
+                self.binary(&[Operand::Known(Array::reals([1], vec![1.0])), Operand::Placed(x)], Arithmetic::Subtract)?
+            }
+            // WGSL has no NaN: no op makes one that another could find.
+            "IsNaN" => {
+                let x = self.numbers(node, 0)?;
+                let dims = self.dims(&x);
+                return Ok(vec![Value::Known(Array::integers(vec![1; dims.len()], vec![0]))]);
+            }
+            "Where" => self.choose(node)?,
+            "Softmax" | "LogSoftmax" => {
+                let shares = self.softmax(node)?;
+                if node.op_type == "Softmax" { shares } else { self.unary(&shares, Function::Log)? }
+            }
+            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization"
+            | "com.microsoft.SimplifiedLayerNormalization" => self.layer_norm(node)?,
+            "BatchNormalization" => self.batch_norm(node)?,
+            "MatMul" => {
+                let (a, b) = (self.value(node, 0)?, self.value(node, 1)?);
+                self.matmul(&a, &b, None)?
+            }
+            "Gemm" => self.gemm(node)?,
+            "Conv" | "ConvTranspose" => self.conv(node)?,
+            "Concat" => {
+                let mut operands = Vec::new();
+                for index in 0..node.input.len() {
+                    let value = self.value(node, index)?;
+                    operands.push(self.operand(&value)?);
+                }
+                let rank = operands.first().map_or(0, |operand| match operand {
+                    Operand::Known(array) => array.dims.len(),
+                    Operand::Placed(placed) => placed.order.len(),
+                });
+                self.joined(&operands, axis_of(node.int("axis", 0), rank)?)?
+            }
+            "ArgMax" => {
+                let x = self.numbers(node, 0)?;
+                let rank = x.order.len();
+                let axis = axis_of(node.int("axis", 0), rank)?;
+                require!(node.int("select_last_index", 0) == 0, "it selects the last of equal elements");
+                let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+                let rows = self.arranged(&x, &order)?;
+                let value = self.graph.add(ArgMax::new(self.type_of(rows).clone())?, &[rows])?;
+                let mut dims = self.dims(&x);
+                if node.int("keepdims", 1) != 0 { dims[axis] = 1 } else { drop(dims.remove(axis)) }
+                let value = self.reshaped(value, dims)?;
+                self.plain(value)
+            }
+            "com.microsoft.MatMulNBits" => self.matmul_n_bits(node)?,
+            _ => return self.reductions(node),
+        };
+        Ok(vec![Value::Placed(made)])
+    }
+
+    /// An input as float32.
+    pub(super) fn numbers(&mut self, node: &NodeProto, index: usize) -> Result<Placed> {
+        let value = self.value(node, index)?;
+        self.numbers_of(&value)
+    }
+
+    pub(super) fn numbers_of(&mut self, value: &Value) -> Result<Placed> {
+        let value = match value {
+            Value::Known(array) => &Value::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
+            other => other,
+        };
+        let placed = self.real(value)?;
+        let own = self.type_of(placed.value).clone();
+        match own.dtype() {
+            DType::Float32 => Ok(placed),
+            DType::Float16 => {
+                let value = self.graph.add(Cast::new(own, DType::Float32).build()?, &[placed.value])?;
+                Ok(Placed { value, ..placed })
+            }
+            dtype if dtype.range().is_some() => {
+                // Integers are codes with the scale 1.
+                let plain = self.graph.rescaled(placed.value, Quantization::tensor(1.0, 0))?;
+                let op = Dequantize::new(self.type_of(plain).clone()).build()?;
+                let value = self.graph.add(op, &[plain])?;
+                Ok(Placed { value, ..placed })
+            }
+            dtype => Err(Error::Request(format!("an input is of {dtype}, which has no numbers"))),
+        }
+    }
+
+    pub(super) fn unary(&mut self, x: &Placed, function: Function) -> Result<Placed> {
+        let op = FloatUnary::new(self.type_of(x.value).clone(), function)?;
+        let value = self.graph.add(op, &[x.value])?;
+        Ok(Placed { value, ..x.clone() })
+    }
+
+    /// The function of one number that a node is.
+    fn function(&mut self, node: &NodeProto) -> Result<Option<Function>> {
+        Ok(Some(match &*node.op() {
+            "Relu" => Function::Relu,
+            "Sigmoid" => Function::Sigmoid,
+            "Tanh" => Function::Tanh,
+            "Sqrt" => Function::Sqrt,
+            "Exp" => Function::Exp,
+            "Log" => Function::Log,
+            "Abs" => Function::Abs,
+            "Neg" => Function::Negate,
+            "Reciprocal" => Function::Reciprocal,
+            "Erf" => Function::Erf,
+            "Floor" => Function::Floor,
+            "Ceil" => Function::Ceil,
+            "Round" => Function::Round,
+            "Softplus" => Function::Softplus,
+            "HardSigmoid" => {
+                Function::HardSigmoid { alpha: node.float("alpha", 0.2), beta: node.float("beta", 0.5) }
+            }
+            "HardSwish" => Function::HardSwish,
+            "LeakyRelu" => Function::LeakyRelu { alpha: node.float("alpha", 0.01) },
+            "Elu" => Function::Elu { alpha: node.float("alpha", 1.0) },
+            "Gelu" => match node.text("approximate", "none")? {
+                "none" => Function::Gelu,
+                "tanh" => Function::GeluTanh,
+                other => refuse!("approximate is {other}"),
+            },
+            "com.microsoft.Gelu" => Function::Gelu,
+            "com.microsoft.FastGelu" if node.input_name(1).is_none() => Function::GeluTanh,
+            "Clip" => {
+                let bound = |this: &mut Self, index: usize, name: &str, open: f32| -> Result<f32> {
+                    let given = this.optional(node, index)?.map(|array| array.as_reals()).transpose()?;
+                    let given = given.and_then(|values| values.first().copied());
+                    Ok(given.unwrap_or(node.float(name, open)).clamp(f32::MIN, f32::MAX))
+                };
+                Function::Clamp { low: bound(self, 1, "min", f32::MIN)?, high: bound(self, 2, "max", f32::MAX)? }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// A function of two numbers, or of more from left to right.
+    fn binary_node(&mut self, node: &NodeProto, arithmetic: Arithmetic) -> Result<Placed> {
+        let mut operands = Vec::new();
+        for index in 0..node.input.len() {
+            operands.push(match self.value(node, index)? {
+                Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
+                other => Operand::Placed(self.numbers_of(&other)?),
+            });
+        }
+        let mut operands = operands.into_iter();
+        let Some(first) = operands.next() else { refuse!("it has no inputs") };
+        let mut result = first;
+        for next in operands {
+            result = Operand::Placed(self.binary(&[result, next], arithmetic)?);
+        }
+        match result {
+            Operand::Placed(placed) => Ok(placed),
+            Operand::Known(array) => self.numbers_of(&Value::Known(array)),
+        }
+    }
+
+    pub(super) fn binary(&mut self, operands: &[Operand; 2], arithmetic: Arithmetic) -> Result<Placed> {
+        let (values, order) = self.aligned(operands)?;
+        let [a, b] = [values[0], values[1]].map(|value| self.type_of(value).clone());
+        let value = self.graph.add(FloatBinary::new(a, b, arithmetic)?, &values)?;
+        Ok(Placed { value, order })
+    }
+
+    fn cast(&mut self, node: &NodeProto) -> Result<Placed> {
+        let to = Element::of(node.int("to", 0) as i32)?;
+        let value = self.value(node, 0)?;
+        let placed = self.real(&value)?;
+        let from = self.type_of(placed.value).dtype();
+        match to {
+            Element::Float | Element::Double => self.numbers(node, 0),
+            Element::Float16 => {
+                let x = self.numbers(node, 0)?;
+                let value = self.graph.add(Cast::new(self.type_of(x.value).clone(), DType::Float16).build()?, &[x.value])?;
+                Ok(Placed { value, ..x })
+            }
+            // Integers of 32 and of 64 bits are int32 in the graph.
+            Element::Int32 | Element::Int64 if from == DType::Int32 => Ok(placed),
+            Element::Bool => {
+                // Truth values are the numbers 0 and 1.
+                let x = self.numbers(node, 0)?;
+                let zero = Operand::Known(Array::reals([1], vec![0.0]));
+                let size = self.unary(&x, Function::Abs)?;
+                self.binary(&[Operand::Placed(size), zero], Arithmetic::Greater)
+            }
+            Element::Code(dtype) => {
+                let value = self.graph.add(Cast::new(self.type_of(placed.value).clone(), dtype).build()?, &[placed.value])?;
+                Ok(Placed { value, ..placed })
+            }
+            other => Err(Error::Request(format!("no op casts {from} to {other}"))),
+        }
+    }
+
+    fn choose(&mut self, node: &NodeProto) -> Result<Placed> {
+        let condition = self.value(node, 0)?;
+        if let Value::Known(array) = &condition {
+            // The same choice for all elements.
+            let values = array.as_integers()?;
+            let (all, none) = (values.iter().all(|&c| c != 0), values.iter().all(|&c| c == 0));
+            let (chosen, other) = if all { (1, 2) } else { (2, 1) };
+            if all || none {
+                let (chosen, other) = (self.value(node, chosen)?, self.value(node, other)?);
+                let (dims, more) = (self.dims_of_value(&chosen)?, self.dims_of_value(&other)?);
+                let dims = crate::onnx::shape::broadcast(&dims, &more)?;
+                let target = crate::onnx::shape::broadcast(&dims, &array.dims)?;
+                let placed = self.numbers_of(&chosen)?;
+                return self.expanded(&placed, &target);
+            }
+        }
+        let mut operands = Vec::new();
+        for index in 0..3 {
+            operands.push(match self.value(node, index)? {
+                Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
+                other => Operand::Placed(self.numbers_of(&other)?),
+            });
+        }
+        let (values, order) = self.aligned(&operands)?;
+        let [condition, a, b] = [values[0], values[1], values[2]].map(|value| self.type_of(value).clone());
+        let value = self.graph.add(Select::new(condition, a, b)?, &values)?;
+        Ok(Placed { value, order })
+    }
+
+    fn softmax(&mut self, node: &NodeProto) -> Result<Placed> {
+        let x = self.numbers(node, 0)?;
+        let rank = x.order.len();
+        if self.opset < 13 {
+            // All axes from this one on are one.
+            let axis = axis_of(node.int("axis", 1), rank)?;
+            let dims = self.dims(&x);
+            let rows = self.in_rows(&x)?;
+            let flat = [dims[..axis].iter().product(), dims[axis..].iter().product()];
+            let rows = self.reshaped(rows, flat.to_vec())?;
+            let value = self.graph.add(Softmax::new(self.type_of(rows).clone()).build()?, &[rows])?;
+            let value = self.reshaped(value, dims)?;
+            return Ok(self.plain(value));
+        }
+        let axis = axis_of(node.int("axis", -1), rank)?;
+        let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+        let rows = self.arranged(&x, &order)?;
+        let value = self.graph.add(Softmax::new(self.type_of(rows).clone()).build()?, &[rows])?;
+        Ok(Placed { value, order })
+    }
+
+    /// A normalization over the axes from one on.
+    fn layer_norm(&mut self, node: &NodeProto) -> Result<Placed> {
+        let x = self.numbers(node, 0)?;
+        let (dims, rank) = (self.dims(&x), x.order.len());
+        let axis = axis_of(node.int("axis", -1), rank)?;
+        require!(node.output_names().count() == 1, "its mean and deviation are outputs, too");
+        let length: usize = dims[axis..].iter().product();
+        let vector = |array: Array| -> Result<Arc<Tensor>> {
+            let values = array.as_reals()?;
+            require!(values.len() == length, "{} factors are given for rows of {length}", values.len());
+            Ok(Arc::new(Tensor::new([length], values)?))
+        };
+        let scale = vector(self.known(node, 1, "scale")?)?;
+        let rows = self.in_rows(&x)?;
+        let rows = self.reshaped(rows, [&dims[..axis], &[length]].concat())?;
+        let norm = LayerNorm::new(self.type_of(rows).clone(), scale, node.float("epsilon", 1e-5));
+        let norm = match self.optional(node, 2)? {
+            Some(shift) => norm.shift(vector(shift)?),
+            None => norm,
+        };
+        let norm = if node.op_type == "LayerNormalization" { norm } else { norm.without_mean() };
+        let value = self.graph.add(norm.build()?, &[rows])?;
+        let value = self.reshaped(value, dims)?;
+        Ok(self.plain(value))
+    }
+
+    /// `(x − mean) / √(variance + epsilon) · scale + shift` with constants: a product and a sum by channel.
+    fn batch_norm(&mut self, node: &NodeProto) -> Result<Placed> {
+        let x = self.numbers(node, 0)?;
+        let list = |this: &mut Self, index: usize| this.known(node, index, "statistics")?.as_reals();
+        let (scale, shift) = (list(self, 1)?, list(self, 2)?);
+        let (mean, variance) = (list(self, 3)?, list(self, 4)?);
+        let (rank, channels) = (x.order.len(), scale.len());
+        require!(rank >= 2 && self.dims(&x)[1] == channels, "{channels} channels are given for {:?}", self.dims(&x));
+        require!([&shift, &mean, &variance].iter().all(|list| list.len() == channels), "its statistics differ in length");
+        let epsilon = node.float("epsilon", 1e-5);
+        let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+        let offset = (0..channels).map(|c| shift[c] - mean[c] * factor[c]).collect();
+        let mut dims = vec![1; rank];
+        dims[1] = channels;
+        let product =
+            self.binary(&[Operand::Placed(x), Operand::Known(Array::reals(dims.clone(), factor))], Arithmetic::Multiply)?;
+        self.binary(&[Operand::Placed(product), Operand::Known(Array::reals(dims, offset))], Arithmetic::Add)
+    }
+
+    /// A product of matrices of numbers.
+    fn matmul(&mut self, a: &Value, b: &Value, bias: Option<Tensor>) -> Result<Placed> {
+        let lhs = self.numbers_of(a)?;
+        require!(lhs.order.len() >= 2, "its first factor has {} dimensions", lhs.order.len());
+        let lhs = self.in_rows(&lhs)?;
+        let (factor, inputs) = match b {
+            Value::Known(array) => {
+                require!(array.dims.len() >= 2, "its second factor has {} dimensions", array.dims.len());
+                let tensor = Tensor::new(array.dims.clone(), array.as_reals()?)?;
+                (Factor::from(tensor), vec![lhs])
+            }
+            b => {
+                let b = self.numbers_of(b)?;
+                require!(b.order.len() >= 2, "its second factor has {} dimensions", b.order.len());
+                let rhs = self.in_rows(&b)?;
+                (Factor::from(self.type_of(rhs).clone()), vec![lhs, rhs])
+            }
+        };
+        let product = FloatMatmul::new(self.type_of(lhs).clone(), factor);
+        let product = match bias {
+            Some(bias) => product.bias(bias),
+            None => product,
+        };
+        let value = self.graph.add(product.build()?, &inputs)?;
+        Ok(self.plain(value))
+    }
+
+    fn gemm(&mut self, node: &NodeProto) -> Result<Placed> {
+        let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
+        let factor = |this: &mut Self, index: usize, name: &str, times: f32| -> Result<Value> {
+            let value = this.value(node, index)?;
+            let value = match value {
+                Value::Known(array) => {
+                    let values = array.as_reals()?.into_iter().map(|x| x * times).collect();
+                    Value::Known(Array::reals(array.dims, values))
+                }
+                other if times == 1.0 => other,
+                other => {
+                    let x = this.numbers_of(&other)?;
+                    let times = Operand::Known(Array::reals([1], vec![times]));
+                    Value::Placed(this.binary(&[Operand::Placed(x), times], Arithmetic::Multiply)?)
+                }
+            };
+            let turns = !name.is_empty() && node.int(name, 0) != 0;
+            Ok(match (value, turns) {
+                (Value::Known(array), true) => {
+                    require!(array.dims.len() == 2, "a factor has the dimensions {:?}", array.dims);
+                    Value::Known(array.permuted(&[1, 0])?)
+                }
+                (value, true) => {
+                    let x = this.numbers_of(&value)?;
+                    require!(x.order.len() == 2, "a factor has {} dimensions", x.order.len());
+                    Value::Placed(Placed { order: x.order.iter().map(|axis| 1 - axis).collect(), ..x })
+                }
+                (value, false) => value,
+            })
+        };
+        let (a, b) = (factor(self, 0, "transA", alpha)?, factor(self, 1, "transB", 1.0)?);
+        if node.input_name(2).is_none() {
+            return self.matmul(&a, &b, None);
+        }
+        let columns = self.dims_of_value(&b)?.last().copied().unwrap_or(0);
+        match factor(self, 2, "", beta)? {
+            Value::Known(bias) if bias.elements() == columns && bias.dims.iter().rev().skip(1).all(|&d| d == 1) => {
+                self.matmul(&a, &b, Some(Tensor::new([columns], bias.as_reals()?)?))
+            }
+            bias => {
+                let product = self.matmul(&a, &b, None)?;
+                let bias = self.numbers_of(&bias)?;
+                self.binary(&[Operand::Placed(product), Operand::Placed(bias)], Arithmetic::Add)
+            }
+        }
+    }
+
+    /// A convolution of numbers: its patches times its weights.
+    fn conv(&mut self, node: &NodeProto) -> Result<Placed> {
+        let weights = match self.value(node, 1)? {
+            Value::Known(array) => Tensor::new(array.dims.clone(), array.as_reals()?)?,
+            Value::Dequantized(Codes::Known(codes)) => {
+                let op = Dequantize::new(codes.tensor_type().clone()).build()?;
+                crate::reference::run(&op.into(), &[&codes])?.swap_remove(0)
+            }
+            _ => refuse!("its weights are computed when the graph runs"),
+        };
+        let image = self.numbers(node, 0)?;
+        let rank = weights.dims().len();
+        require!(rank >= 3 && image.order.len() == rank, "its weights are {}", weights.tensor_type());
+        let (spatial, transposed) = (rank - 2, node.op_type == "ConvTranspose");
+        let groups = usize::try_from(node.int("group", 1)).unwrap_or(0);
+        require!(groups > 0, "it has no groups");
+        let weights = match transposed {
+            true => transposed_weights(&weights, groups)?,
+            false => weights.permuted(&channels_last(rank))?,
+        };
+        let outputs = weights.dims()[0];
+        require!(outputs.is_multiple_of(groups), "{outputs} outputs are no multiple of {groups} groups");
+        let order = channels_last(rank);
+        let image = self.arranged(&image, &order)?;
+        let ones = vec![1; spatial];
+        let mut patches = Unfold::new(self.type_of(image).clone(), &weights.dims()[1..rank - 1])
+            .stride(node.sizes("strides", &ones)?)
+            .dilation(node.sizes("dilations", &ones)?)
+            .padding(node.padding(spatial)?);
+        if transposed {
+            patches = patches.transposed().output_padding(node.sizes("output_padding", &vec![0; spatial])?);
+        }
+        if groups > 1 {
+            patches = patches.groups(groups);
+        }
+        let patches = self.graph.add(patches.build()?, &[image])?;
+        let bias = self.optional(node, 2)?.map(|bias| bias.as_reals()).transpose()?;
+        let length: usize = weights.dims()[1..].iter().product();
+        let positions = self.type_of(patches).dims()[..rank - 1].to_vec();
+        let made = if groups == 1 {
+            let product = FloatMatmul::new(self.type_of(patches).clone(), weights.reshaped([outputs, length])?);
+            let product = product.transposed_rhs();
+            let product = match bias {
+                Some(bias) => product.bias(Tensor::new([outputs], bias)?),
+                None => product,
+            };
+            self.graph.add(product.build()?, &[patches])?
+        } else {
+            // One product for each group: [positions, groups, 1, length] times [groups, length, outputs].
+            let rows = positions.iter().product();
+            let lhs = self.reshaped(patches, vec![rows, groups, 1, length])?;
+            let rhs = weights.reshaped([groups, outputs / groups, length])?;
+            let product = FloatMatmul::new(self.type_of(lhs).clone(), rhs).transposed_rhs().build()?;
+            let product = self.graph.add(product, &[lhs])?;
+            let made = self.reshaped(product, [&positions[..], &[outputs]].concat())?;
+            match bias {
+                Some(bias) => {
+                    let made = self.plain(made);
+                    let bias = Operand::Known(Array::reals([outputs], bias));
+                    self.binary(&[Operand::Placed(made), bias], Arithmetic::Add)?.value
+                }
+                None => made,
+            }
+        };
+        Ok(Placed { value: made, order })
+    }
+
+    /// A product with weights in blocks.
+    fn matmul_n_bits(&mut self, node: &NodeProto) -> Result<Placed> {
+        let size = |name: &str| usize::try_from(node.int(name, 0)).unwrap_or(0);
+        let (b, scales) = (self.known(node, 1, "weights")?, self.known(node, 2, "scales")?);
+        let bytes: Vec<u8> = b.as_codes()?.codes()?.into_iter().map(|code| code as u8).collect();
+        let list: Vec<u8> = scales.as_reals()?.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let scales = FileArray::new(ElementType::Float32, [scales.elements()], &list)?;
+        let zeros = self.optional(node, 3)?;
+        let zero_bytes: Vec<u8> = match zeros.as_ref().map(|array| &array.data) {
+            Some(Data::Codes(tensor)) => tensor.codes()?.into_iter().map(|code| code as u8).collect(),
+            Some(Data::Reals(values)) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            _ => Vec::new(),
+        };
+        let zeros = match zeros.as_ref().map(|array| &array.data) {
+            Some(Data::Codes(_)) => Some(FileArray::new(ElementType::Uint8, [zero_bytes.len()], &zero_bytes)?),
+            Some(Data::Reals(values)) => Some(FileArray::new(ElementType::Float32, [values.len()], &zero_bytes)?),
+            _ => None,
+        };
+        require!(node.input_name(4).is_none(), "its columns have an order of their own (g_idx)");
+        let bits = usize::try_from(node.int("bits", 4)).unwrap_or(0);
+        let weights = MatMulNBits::new([size("N"), size("K")], bits, size("block_size"), &bytes, scales);
+        let weights = weights.with_zero_points(zeros).weights()?;
+        let x = self.numbers(node, 0)?;
+        let x = self.in_rows(&x)?;
+        let product = Linear::new(self.type_of(x).clone(), weights);
+        let product = match self.optional(node, 5)? {
+            Some(bias) => product.bias(Tensor::new([size("N")], bias.as_reals()?)?),
+            None => product,
+        };
+        let value = self.graph.add(product.build()?, &[x])?;
+        Ok(self.plain(value))
+    }
+
+    /// Reductions, pools of numbers, and rows that indices of the graph select.
+    fn reductions(&mut self, node: &NodeProto) -> Result<Vec<Value>> {
+        let _ = row_major(0);
+        let _: Option<TensorType> = None;
+        refuse!("the op {} of this node has no counterpart", node.op())
+    }
+}
+
+/// The function of two numbers that an op is.
+fn binary(op: &str) -> Option<Arithmetic> {
+    Some(match op {
+        "Add" | "Sum" => Arithmetic::Add,
+        "Sub" => Arithmetic::Subtract,
+        "Mul" => Arithmetic::Multiply,
+        "Div" => Arithmetic::Divide,
+        "Pow" => Arithmetic::Power,
+        "Min" => Arithmetic::Minimum,
+        "Max" => Arithmetic::Maximum,
+        "Equal" => Arithmetic::Equal,
+        "Less" => Arithmetic::Less,
+        "LessOrEqual" => Arithmetic::LessOrEqual,
+        "Greater" => Arithmetic::Greater,
+        "GreaterOrEqual" => Arithmetic::GreaterOrEqual,
+        // Truth values are the numbers 0 and 1.
+        "And" => Arithmetic::Multiply,
+        "Or" => Arithmetic::Maximum,
+        _ => return None,
+    })
+}

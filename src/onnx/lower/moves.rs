@@ -1,0 +1,309 @@
+//! Nodes that only move elements, or choose among them: they do the same with codes as with the numbers that these stand for.
+
+use super::layout::{Operand, Placed, channels_last};
+use super::{Lowering, Value};
+use crate::error::{Result, refuse, require};
+use crate::numeric::DType;
+use crate::onnx::node::axis_of;
+use crate::onnx::proto::NodeProto;
+use crate::onnx::shape;
+use crate::ops::{Concat, Coordinates, Nearest, Pad, PadMode, Pool, Resize, Slice};
+
+impl Lowering<'_> {
+    /// The outputs of such a node for its first input; `None` if it is another.
+    pub(super) fn moves(&mut self, node: &NodeProto, x: &Placed) -> Result<Option<Vec<Placed>>> {
+        let dims = self.dims(x);
+        let rank = dims.len();
+        let one = |placed: Placed| Ok(Some(vec![placed]));
+        match &*node.op_type {
+            "Identity" | "Dropout" => one(x.clone()),
+            "Reshape" => {
+                let wanted = self.known(node, 1, "shape")?.as_integers()?;
+                let dims = shape::reshape(&dims, &wanted, node.int("allowzero", 0) != 0)?;
+                one(self.reshape(x, dims)?)
+            }
+            "Flatten" => {
+                let axis = node.int("axis", 1);
+                let axis = if axis == rank as i64 { rank } else { axis_of(axis, rank)? };
+                let dims = vec![dims[..axis].iter().product(), dims[axis..].iter().product()];
+                one(self.reshape(x, dims)?)
+            }
+            "Squeeze" => {
+                let axes = self.axes(node, rank)?;
+                let axes = axes.unwrap_or_else(|| (0..rank).filter(|&axis| dims[axis] == 1).collect());
+                if let Some(axis) = axes.iter().find(|&&axis| dims[axis] != 1) {
+                    refuse!("axis {axis} of {dims:?} is not 1");
+                }
+                one(self.squeezed(x, &axes)?)
+            }
+            "Unsqueeze" => {
+                let count = self.axes_given(node)?.map_or(0, |axes| axes.len());
+                let Some(axes) = self.axes(node, rank + count)? else { refuse!("the axes are left out") };
+                one(self.unsqueezed(x, &axes)?)
+            }
+            "Transpose" => {
+                let order = match node.ints("perm").filter(|perm| !perm.is_empty()) {
+                    Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
+                    None => (0..rank).rev().collect(),
+                };
+                require!(order.len() == rank, "perm is {order:?}, but there are {rank} dimensions");
+                let mut places = vec![usize::MAX; rank];
+                order.iter().enumerate().for_each(|(i, &axis)| places[axis] = i);
+                require!(!places.contains(&usize::MAX), "perm is {order:?}, which is no permutation");
+                one(Placed { value: x.value, order: x.order.iter().map(|&axis| places[axis]).collect() })
+            }
+            "Slice" => {
+                let (begin, sizes, steps) = self.slice_ranges(node, &dims)?;
+                let own = |list: &[usize]| x.order.iter().map(|&axis| list[axis]).collect::<Vec<_>>();
+                let steps: Vec<isize> = x.order.iter().map(|&axis| steps[axis]).collect();
+                let op = Slice::new(self.type_of(x.value).clone(), own(&begin), own(&sizes)).steps(steps).build()?;
+                let value = self.graph.add(op, &[x.value])?;
+                one(Placed { value, ..x.clone() })
+            }
+            "Split" => {
+                let axis = axis_of(node.int("axis", 0), rank)?;
+                let sizes = shape::split(node, self.optional(node, 1)?.as_ref(), dims[axis])?;
+                let (place, mut begin) = (x.place(axis), vec![0; rank]);
+                let mut parts = Vec::new();
+                for size in sizes {
+                    let mut own = self.type_of(x.value).dims().to_vec();
+                    own[place] = size;
+                    let op = Slice::new(self.type_of(x.value).clone(), begin.clone(), own).build()?;
+                    let value = self.graph.add(op, &[x.value])?;
+                    parts.push(Placed { value, ..x.clone() });
+                    begin[place] += size;
+                }
+                Ok(Some(parts))
+            }
+            "Gather" => match self.value(node, 1)? {
+                Value::Known(indices) => {
+                    let axis = axis_of(node.int("axis", 0), rank)?;
+                    let places = shape::indices(&indices.as_integers()?, dims[axis])?;
+                    let op = Slice::take(self.type_of(x.value).clone(), x.place(axis), places)?;
+                    let value = self.graph.add(op, &[x.value])?;
+                    let taken = Placed { value, ..x.clone() };
+                    if indices.dims.len() == 1 {
+                        return one(taken);
+                    }
+                    let dims = [&dims[..axis], &indices.dims, &dims[axis + 1..]].concat();
+                    one(self.reshape(&taken, dims)?)
+                }
+                _ => Ok(None),
+            },
+            "DepthToSpace" | "SpaceToDepth" => {
+                let (first, order, last) = shape::depth_and_space(node, &dims)?;
+                let blocks = self.reshape(x, first)?;
+                let mut places = vec![0; order.len()];
+                order.iter().enumerate().for_each(|(i, &axis)| places[axis] = i);
+                let turned =
+                    Placed { value: blocks.value, order: blocks.order.iter().map(|&axis| places[axis]).collect() };
+                one(self.reshape(&turned, last)?)
+            }
+            "MaxPool" if node.output_names().count() == 1 && self.type_of(x.value).dtype().is_8_bit() => {
+                let spatial = rank.saturating_sub(2);
+                let kernel = node.sizes("kernel_shape", &vec![0; spatial])?;
+                let ones = vec![1; spatial];
+                let image = self.arranged(x, &channels_last(rank))?;
+                let pool = Pool::max(self.type_of(image).clone(), kernel)
+                    .stride(node.sizes("strides", &ones)?)
+                    .dilation(node.sizes("dilations", &ones)?)
+                    .padding(node.padding(spatial)?);
+                let pool = if node.int("ceil_mode", 0) != 0 { pool.round_up() } else { pool };
+                let value = self.graph.add(pool.build()?, &[image])?;
+                one(Placed { value, order: channels_last(rank) })
+            }
+            "GlobalMaxPool" if self.type_of(x.value).dtype().is_8_bit() => {
+                let image = self.arranged(x, &channels_last(rank))?;
+                let value = self.graph.add(Pool::global_max(self.type_of(image).clone()).build()?, &[image])?;
+                one(Placed { value, order: channels_last(rank) })
+            }
+            "Resize" | "Upsample" => {
+                let mode = node.text("mode", "nearest")?;
+                if mode != "nearest" && !self.type_of(x.value).dtype().is_8_bit() {
+                    refuse!("the mode {mode} is for codes only");
+                }
+                one(self.resized(node, x, &dims)?)
+            }
+            "Pad" => {
+                let (begin, end, mode) = self.padding_of(node, &dims)?;
+                let own = |list: &[usize]| x.order.iter().map(|&axis| list[axis]).collect::<Vec<_>>();
+                let op = Pad::new(self.type_of(x.value).clone(), own(&begin), own(&end), mode)?;
+                let value = self.graph.add(op, &[x.value])?;
+                one(Placed { value, ..x.clone() })
+            }
+            "Expand" => {
+                let wanted = self.known(node, 1, "shape")?.as_integers()?;
+                let target = shape::broadcast(&dims, &super::dims_of(&wanted)?)?;
+                one(self.expanded(x, &target)?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The axes of `Squeeze` and `Unsqueeze`: an input from opset 13 on, before that an attribute.
+    fn axes_given(&mut self, node: &NodeProto) -> Result<Option<Vec<i64>>> {
+        match node.ints("axes") {
+            Some(axes) => Ok(Some(axes.to_vec())),
+            None => self.optional(node, 1)?.map(|axes| axes.as_integers()).transpose(),
+        }
+    }
+
+    fn axes(&mut self, node: &NodeProto, rank: usize) -> Result<Option<Vec<usize>>> {
+        let given = self.axes_given(node)?;
+        given.map(|axes| axes.into_iter().map(|axis| axis_of(axis, rank)).collect()).transpose()
+    }
+
+    /// The value without some axes of extent 1.
+    fn squeezed(&mut self, x: &Placed, axes: &[usize]) -> Result<Placed> {
+        let own = self.type_of(x.value).dims();
+        let kept: Vec<usize> = (0..own.len()).filter(|&place| !axes.contains(&x.order[place])).collect();
+        let dims = kept.iter().map(|&place| own[place]).collect();
+        let before = |axis: usize| axes.iter().filter(|&&other| other < axis).count();
+        let order = kept.iter().map(|&place| x.order[place] - before(x.order[place])).collect();
+        let value = self.reshaped(x.value, dims)?;
+        Ok(Placed { value, order })
+    }
+
+    /// The value with axes of extent 1 at these places, which lie first in memory.
+    fn unsqueezed(&mut self, x: &Placed, axes: &[usize]) -> Result<Placed> {
+        let own = self.type_of(x.value).dims();
+        let dims = [vec![1; axes.len()], own.to_vec()].concat();
+        let others: Vec<usize> = (0..dims.len()).filter(|axis| !axes.contains(axis)).collect();
+        require!(others.len() == own.len(), "the axes {axes:?} are not all different");
+        let order = axes.iter().copied().chain(x.order.iter().map(|&axis| others[axis])).collect();
+        let value = self.reshaped(x.value, dims)?;
+        Ok(Placed { value, order })
+    }
+
+    /// The value with axes of extent 1 repeated.
+    pub(super) fn expanded(&mut self, x: &Placed, target: &[usize]) -> Result<Placed> {
+        let more = target.len() - self.dims(x).len();
+        let mut x = self.unsqueezed(x, &(0..more).collect::<Vec<_>>())?;
+        for (axis, &extent) in target.iter().enumerate() {
+            let place = x.place(axis);
+            if self.type_of(x.value).dims()[place] != extent {
+                let op = Slice::take(self.type_of(x.value).clone(), place, vec![0; extent])?;
+                x.value = self.graph.add(op, &[x.value])?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// The begin, size and step of a slice along each axis.
+    fn slice_ranges(&mut self, node: &NodeProto, dims: &[usize]) -> Result<shape::Ranges> {
+        let list = |this: &mut Self, index: usize, name: &str| -> Result<Option<Vec<i64>>> {
+            match node.ints(name) {
+                Some(list) => Ok(Some(list.to_vec())),
+                None => this.optional(node, index)?.map(|list| list.as_integers()).transpose(),
+            }
+        };
+        let (starts, ends) = (list(self, 1, "starts")?, list(self, 2, "ends")?);
+        let (axes, steps) = (list(self, 3, "axes")?, list(self, 4, "steps")?);
+        shape::slice(dims, &starts.unwrap_or_default(), &ends.unwrap_or_default(), axes, steps)
+    }
+
+    fn padding_of(&mut self, node: &NodeProto, dims: &[usize]) -> Result<(Vec<usize>, Vec<usize>, PadMode)> {
+        let pads = match node.ints("pads") {
+            Some(pads) => pads.to_vec(),
+            None => self.known(node, 1, "pads")?.as_integers()?,
+        };
+        let axes = self.optional(node, 3)?.map(|axes| axes.as_integers()).transpose()?;
+        let (begin, end) = shape::pads(dims.len(), &pads, axes)?;
+        let mode = match node.text("mode", "constant")? {
+            "constant" => {
+                let value = self.optional(node, 2)?.map(|value| value.as_reals()).transpose();
+                let value = value.ok().flatten().and_then(|value| value.first().copied());
+                require!(
+                    value.unwrap_or(node.float("value", 0.0)) == 0.0,
+                    "it pads with another number than 0, which has no op"
+                );
+                PadMode::Zero
+            }
+            "edge" => PadMode::Edge,
+            "reflect" => PadMode::Reflect,
+            other => refuse!("the mode is {other}"),
+        };
+        Ok((begin, end, mode))
+    }
+
+    fn resized(&mut self, node: &NodeProto, x: &Placed, dims: &[usize]) -> Result<Placed> {
+        let rank = dims.len();
+        let old = node.op_type == "Upsample" || node.input.len() == 2;
+        let scales = self.optional(node, if old { 1 } else { 2 })?.filter(|array| array.elements() > 0);
+        let sizes = if old { None } else { self.optional(node, 3)?.filter(|array| array.elements() > 0) };
+        let scales = match (scales, node.floats("scales")) {
+            (Some(array), _) => Some(array.as_reals()?),
+            (None, scales) => scales.map(<[f32]>::to_vec),
+        };
+        let sizes: Vec<usize> = match (sizes, &scales) {
+            (Some(sizes), _) => super::dims_of(&sizes.as_integers()?)?,
+            (None, Some(scales)) => {
+                dims.iter().zip(scales).map(|(&d, &s)| (d as f64 * f64::from(s)).floor() as usize).collect()
+            }
+            (None, None) => refuse!("neither scales nor sizes are given"),
+        };
+        require!(sizes.len() == rank && rank >= 3, "{dims:?} can't become {sizes:?}");
+        require!(sizes[..2] == dims[..2], "it resizes the batch or the channels: {dims:?} to {sizes:?}");
+        for (i, (&from, &to)) in dims.iter().zip(&sizes).enumerate() {
+            let scale = scales.as_ref().map_or(to as f64 / from as f64, |scales| scales[i].into());
+            require!(
+                (scale * from as f64 - to as f64).abs() < 1e-3,
+                "a scale of {scale} makes {to} of {from}, whose quotient is another: give sizes in its place"
+            );
+        }
+        let coordinates = match node.text("coordinate_transformation_mode", if old { "asymmetric" } else { "half_pixel" })? {
+            "asymmetric" => Coordinates::Asymmetric,
+            "half_pixel" => Coordinates::HalfPixel,
+            "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+            "align_corners" => Coordinates::AlignCorners,
+            other => refuse!("coordinate_transformation_mode is {other}"),
+        };
+        let image = self.arranged(x, &channels_last(rank))?;
+        let (input, spatial) = (self.type_of(image).clone(), sizes[2..].to_vec());
+        let op = match node.text("mode", "nearest")? {
+            "nearest" => {
+                let rounding = match node.text("nearest_mode", if old { "floor" } else { "round_prefer_floor" })? {
+                    "round_prefer_floor" => Nearest::PreferFloor,
+                    "round_prefer_ceil" => Nearest::PreferCeil,
+                    "floor" => Nearest::Floor,
+                    "ceil" => Nearest::Ceil,
+                    other => refuse!("nearest_mode is {other}"),
+                };
+                Resize::nearest(input, spatial).rounding(rounding)
+            }
+            "linear" => Resize::linear(input, spatial),
+            other => refuse!("the mode is {other}"),
+        };
+        let value = self.graph.add(op.coordinates(coordinates).build()?, &[image])?;
+        Ok(Placed { value, order: channels_last(rank) })
+    }
+
+    /// Tensors of one type joined along an axis, in the order of axes of the largest.
+    pub(super) fn joined(&mut self, operands: &[Operand], axis: usize) -> Result<Placed> {
+        let largest = operands.iter().filter_map(|operand| match operand {
+            Operand::Placed(placed) => Some(placed),
+            Operand::Known(_) => None,
+        });
+        let size = |placed: &&Placed| self.type_of(placed.value).shape().elements();
+        let Some(order) = largest.max_by_key(size).map(|placed| placed.order.clone()) else {
+            refuse!("all of its inputs are constants");
+        };
+        let mut values = Vec::new();
+        for operand in operands {
+            values.push(match operand {
+                Operand::Known(array) => {
+                    let tensor = array.permuted(&order)?.tensor()?;
+                    self.graph.constant(tensor)
+                }
+                Operand::Placed(placed) => self.arranged(placed, &order)?,
+            });
+        }
+        let types: Vec<_> = values.iter().map(|&value| self.type_of(value).clone()).collect();
+        let place = order.iter().position(|&a| a == axis).expect("the axis was checked");
+        let concat = Concat::new(types.clone(), place);
+        let same = types.windows(2).all(|pair| pair[0].quantization() == pair[1].quantization());
+        require!(same || types[0].dtype() == DType::Float32, "the inputs have different scales");
+        let value = self.graph.add(concat.build()?, &values)?;
+        Ok(Placed { value, order })
+    }
+}
