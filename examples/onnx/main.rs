@@ -3,6 +3,7 @@
 //! Inputs are .npy files, or random numbers with `--random`. `--compare answers.npz` tells how far outputs are from those of another
 //! runtime, under the same names; inputs are taken from there too. `scripts/onnx-networks` makes such files with ONNX Runtime.
 
+mod nodes;
 mod npy;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use lowbit::onnx::{Arithmetic, Model, Options};
-use lowbit::{Context, DType, DeviceTensor, Network, Tensor, TensorType, Tuner};
+use lowbit::{Bindings, Context, DType, DeviceTensor, Network, Plan, Tensor, TensorType, Tuner};
 use npy::Array;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -20,7 +21,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Runs the network of an ONNX file.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// The file; with `--nodes` a folder of node cases of ONNX's backend test suite.
     model: PathBuf,
+    /// Runs node cases on the reference, and prints a line for each op.
+    #[arg(long)]
+    nodes: bool,
     /// An input and its file: name=file.npy.
     #[arg(long, value_name = "NAME=FILE")]
     input: Vec<String>,
@@ -61,6 +66,9 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.nodes {
+        return nodes::run(&arguments.model);
+    }
     let start = Instant::now();
     let model = Model::open(&arguments.model)?;
     println!("{model}");
@@ -155,14 +163,14 @@ fn run(arguments: &Arguments, network: &Network, inputs: &[Tensor], start: Insta
     let made = plan.output_types().iter().map(|t| DeviceTensor::allocate(&context, t.clone()));
     let made = made.collect::<lowbit::Result<Vec<_>>>()?;
     let bindings = plan.bind(&uploaded.iter().collect::<Vec<_>>(), &made.iter().collect::<Vec<_>>())?;
-    plan.submit(&bindings)?;
+    submit(&context, &plan, &bindings)?;
     let outputs = made.iter().map(|tensor| context.download_blocking(tensor)).collect::<lowbit::Result<Vec<_>>>()?;
     println!("{:.0} ms from the start to the first outputs, {} pipelines", ms(start), context.counters().pipelines);
     if arguments.runs > 0 {
         let mut times = Vec::new();
         for _ in 0..arguments.runs {
             let begin = Instant::now();
-            plan.submit(&bindings)?;
+            submit(&context, &plan, &bindings)?;
             context.download_blocking(&made[0])?;
             times.push(ms(begin));
         }
@@ -172,6 +180,14 @@ fn run(arguments: &Arguments, network: &Network, inputs: &[Tensor], start: Insta
         print!("{}", plan.verify_blocking(&bindings)?);
     }
     Ok(outputs)
+}
+
+/// Records a plan into an encoder of its own, and submits that.
+fn submit(context: &Context, plan: &Plan, bindings: &Bindings) -> Result<()> {
+    let mut encoder = context.device().create_command_encoder(&Default::default());
+    plan.record(&mut encoder, bindings)?;
+    context.queue().submit([encoder.finish()]);
+    Ok(())
 }
 
 fn ms(since: Instant) -> f64 {

@@ -36,9 +36,10 @@ use prost::bytes::Bytes;
 
 use crate::error::{Error, Result, require};
 use crate::network::Network;
-use array::Element;
+use crate::tensor::Tensor;
+use array::{Array, Element};
 use lower::Lowering;
-use proto::{GraphProto, ModelProto, ValueInfoProto};
+use proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 
 /// An ONNX file.
 #[derive(Clone)]
@@ -77,6 +78,8 @@ pub struct Options {
     pub dimensions: BTreeMap<String, usize>,
     /// The shapes of inputs, in place of those of the file.
     pub shapes: BTreeMap<String, Vec<usize>>,
+    /// The values of inputs that are known now. They are inputs of the graph no longer; shapes and scales must be known.
+    pub values: BTreeMap<String, Tensor>,
     /// True if all values that the graph computes are outputs, after those of the file. It keeps ops from being fused.
     pub inner_values: bool,
 }
@@ -100,6 +103,13 @@ impl Options {
     #[must_use]
     pub fn with_shape(mut self, input: impl Into<String>, dims: impl Into<Vec<usize>>) -> Self {
         self.shapes.insert(input.into(), dims.into());
+        self
+    }
+
+    /// These options with a value of the input of this name.
+    #[must_use]
+    pub fn with_value(mut self, input: impl Into<String>, value: Tensor) -> Self {
+        self.values.insert(input.into(), value);
         self
     }
 
@@ -147,6 +157,14 @@ impl Model {
         own.map_or(1, |set| set.version)
     }
 
+    /// The names of the inputs, in order.
+    #[must_use]
+    pub fn input_names(&self) -> Vec<&str> {
+        let graph = self.proto();
+        let initializer = |value: &&ValueInfoProto| graph.initializer.iter().any(|tensor| tensor.name == value.name);
+        graph.input.iter().filter(|value| !initializer(value)).map(|value| &*value.name).collect()
+    }
+
     /// The network as a graph. Inputs and outputs have the axes of the file.
     ///
     /// # Errors
@@ -155,6 +173,16 @@ impl Model {
         let proto = self.proto();
         Lowering::new(proto, self.opset(), self.folder.as_deref(), options).run(proto)
     }
+}
+
+/// The tensor of a `TensorProto`, such as a `.pb` file of a test set holds. Integers of 64 bits become int32, truth values too, and floats
+/// of more than 8 bits float32.
+///
+/// # Errors
+/// If the bytes are no tensor, or its elements have no such type.
+pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
+    let proto = TensorProto::decode(bytes).map_err(|error| Error::Request(format!("this is no tensor: {error}")))?;
+    Ok((*Array::read(&proto, None)?.tensor()?).clone())
 }
 
 impl fmt::Debug for Model {

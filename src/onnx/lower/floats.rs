@@ -74,7 +74,11 @@ impl Lowering<'_> {
                 let rows = self.arranged(&x, &order)?;
                 let value = self.graph.add(ArgMax::new(self.type_of(rows).clone())?, &[rows])?;
                 let mut dims = self.dims(&x);
-                if node.int("keepdims", 1) != 0 { dims[axis] = 1 } else { drop(dims.remove(axis)) }
+                if node.int("keepdims", 1) == 0 {
+                    dims.remove(axis);
+                } else {
+                    dims[axis] = 1;
+                }
                 let value = self.reshaped(value, dims)?;
                 self.plain(value)
             }

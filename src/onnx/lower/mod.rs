@@ -108,6 +108,18 @@ impl<'a> Lowering<'a> {
     pub(super) fn run(mut self, proto: &'a GraphProto) -> Result<Network> {
         let mut inputs = Vec::new();
         for input in proto.input.iter().filter(|input| !self.initializers.contains_key(&*input.name)) {
+            if let Some(value) = self.options.values.get(&input.name) {
+                let element = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(0, |t| t.elem_type);
+                let array = match Element::of(element)? {
+                    Element::Bool | Element::Int32 | Element::Int64 => {
+                        let values = value.codes()?.into_iter().map(i64::from).collect();
+                        Array::integers(value.dims(), values)
+                    }
+                    _ => Array::of_tensor(value.clone())?,
+                };
+                self.values.insert(input.name.clone(), Value::Known(array));
+                continue;
+            }
             let tensor_type = self.input_type(input)?;
             let value = self.graph.input(tensor_type.clone());
             self.graph.name(value, &*input.name)?;
@@ -218,7 +230,8 @@ impl<'a> Lowering<'a> {
             "DequantizeLinear" | "com.microsoft.DequantizeLinear" => return Ok(vec![self.dequantize(node)?]),
             "QuantizeLinear" | "com.microsoft.QuantizeLinear" => return Ok(vec![self.quantize(node)?]),
             "Shape" => {
-                let dims = self.dims_of_value(&self.value(node, 0)?)?;
+                let value = self.value(node, 0)?;
+                let dims = self.dims_of_value(&value)?;
                 let (start, end) = (node.int("start", 0), node.int("end", dims.len() as i64));
                 let (begin, sizes, _) = super::shape::slice(&[dims.len()], &[start], &[end], None, None)?;
                 let part = dims[begin[0]..begin[0] + sizes[0]].iter().map(|&d| d as i64).collect::<Vec<_>>();

@@ -1,0 +1,113 @@
+//! The node cases of ONNX's backend test suite: folders with `model.onnx` and `test_data_set_0/{input,output}_*.pb`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use lowbit::onnx::{Arithmetic, Model, Options, read_tensor};
+use lowbit::{DType, Network, Tensor};
+
+use crate::Result;
+use crate::npy::Array;
+
+/// The outcome of the cases of an op.
+#[derive(Debug, Default)]
+struct Outcome {
+    equal: usize,
+    close: usize,
+    wrong: Vec<String>,
+    refused: BTreeMap<String, usize>,
+}
+
+/// ONNX's own tolerance of its backends.
+const RELATIVE: f64 = 1e-3;
+const ABSOLUTE: f64 = 1e-7;
+
+/// Runs the cases of a folder on the reference, and prints a line for each op.
+pub(crate) fn run(folder: &Path) -> Result<()> {
+    let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
+    let mut cases: Vec<_> = fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+    cases.sort_by_key(fs::DirEntry::path);
+    for case in cases {
+        let path = case.path();
+        let Ok(model) = Model::open(path.join("model.onnx")) else { continue };
+        let text = model.to_string();
+        let ops = text.lines().find(|line| line.contains("nodes: ")).and_then(|line| line.split(": ").nth(1));
+        let ops = ops.unwrap_or_default().split(", ").map(|op| op.split(' ').next_back().unwrap_or_default());
+        let outcome = outcomes.entry(ops.collect::<Vec<_>>().join("+")).or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match check(&model, &path.join("test_data_set_0")) {
+            Ok(Some(0.0)) => outcome.equal += 1,
+            Ok(Some(_)) => outcome.close += 1,
+            Ok(None) => outcome.wrong.push(name),
+            Err(error) => *outcome.refused.entry(error.to_string()).or_default() += 1,
+        }
+    }
+    let (mut equal, mut close, mut wrong, mut refused) = (0, 0, 0, 0);
+    for (op, outcome) in &outcomes {
+        let count: usize = outcome.refused.values().sum();
+        (equal, close) = (equal + outcome.equal, close + outcome.close);
+        (wrong, refused) = (wrong + outcome.wrong.len(), refused + count);
+        if outcome.equal + outcome.close + outcome.wrong.len() > 0 {
+            println!("{op}: {} equal, {} close, {} refused, wrong: {:?}", outcome.equal, outcome.close, count, outcome.wrong);
+        }
+        for (reason, count) in &outcome.refused {
+            println!("    {op}: refused {count}: {}", reason.lines().next_back().unwrap_or_default().trim());
+        }
+    }
+    println!("{equal} cases equal, {close} within {RELATIVE} of each number and {ABSOLUTE}, {wrong} wrong, {refused} refused");
+    Ok(())
+}
+
+/// The largest difference of the outputs; `None` if it is beyond the tolerance.
+fn check(model: &Model, folder: &Path) -> Result<Option<f64>> {
+    let (inputs, expected) = (tensors(folder, "input")?, tensors(folder, "output")?);
+    // Shapes and scales must be known: first integers after the first input are, then all of them.
+    let is_integer = |tensor: &Tensor| tensor.dtype() == DType::Int32;
+    let attempts: [&dyn Fn(usize, &Tensor) -> bool; 3] =
+        [&|_, _| false, &|i, tensor| i > 0 && is_integer(tensor), &|i, _| i > 0];
+    let names = model.input_names();
+    let mut refusal = None;
+    for is_known in attempts {
+        let mut options = Options::default().with_arithmetic(Arithmetic::NodeByNode);
+        for (i, (name, tensor)) in names.iter().zip(&inputs).enumerate() {
+            if is_known(i, tensor) {
+                options = options.with_value(*name, tensor.clone());
+            }
+        }
+        match model.graph(&options) {
+            Ok(network) => return compare(&network, &names, &inputs, &expected),
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    Err(refusal.expect("three attempts").into())
+}
+
+fn compare(network: &Network, names: &[&str], inputs: &[Tensor], expected: &[Tensor]) -> Result<Option<f64>> {
+    let mut given = Vec::new();
+    for port in &network.inputs {
+        let place = names.iter().position(|name| *name == port.name).ok_or("an input has another name")?;
+        given.push(Array::of(&inputs[place])?.tensor(&port.tensor_type)?);
+    }
+    let outputs = network.graph.run_reference(&given.iter().collect::<Vec<_>>())?;
+    let mut largest = 0.0f64;
+    for (got, expected) in outputs.iter().zip(expected) {
+        let (got, expected) = (Array::of(got)?, Array::of(expected)?);
+        if got.dims != expected.dims {
+            return Ok(None);
+        }
+        for (a, b) in got.values.iter().zip(&expected.values) {
+            let difference = if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() };
+            if difference.is_nan() || difference > ABSOLUTE + RELATIVE * b.abs() {
+                return Ok(None);
+            }
+            largest = largest.max(difference);
+        }
+    }
+    Ok(Some(largest))
+}
+
+fn tensors(folder: &Path, kind: &str) -> Result<Vec<Tensor>> {
+    let path = |i: usize| folder.join(format!("{kind}_{i}.pb"));
+    (0..).map(path).take_while(|path| path.exists()).map(|path| Ok(read_tensor(&fs::read(path)?)?)).collect()
+}
