@@ -3,13 +3,15 @@
 
 mod common;
 
-use common::{Random, check_cases, check_op, check_op_within_in_turn, context};
+use common::{
+    ARITHMETICS, FUNCTIONS, Random, check_cases, check_op, check_op_in_turn, check_op_within_in_turn, context,
+};
 use half::f16;
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Arithmetic, ConvPass, CrossEntropyGradient, DynamicGranularity, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Grid, GridGradient, LayerNorm,
-    Linear, LinearConv, Op, OptimizerRule, OptimizerStep, Padding, Softmax, StepFromRange, Sum, Windows,
+    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Grid, GridGradient, LayerNorm, Linear,
+    LinearConv, Op, OptimizerRule, OptimizerStep, Padding, Softmax, StepFromRange, Sum, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
@@ -141,10 +143,8 @@ fn check(name: &str, cases: Vec<Case>, share: f64) {
 #[test]
 fn functions() -> Result<()> {
     let mut random = Random::new(1_001);
-    let functions =
-        [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
     let mut cases = Vec::new();
-    for function in functions {
+    for function in FUNCTIONS {
         for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
             let x = numbers.tensor(&mut random, &[200])?;
             cases.push((
@@ -162,7 +162,7 @@ fn functions() -> Result<()> {
 fn sums_and_products() -> Result<()> {
     let mut random = Random::new(1_002);
     let mut cases = Vec::new();
-    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply, Arithmetic::Subtract, Arithmetic::Divide] {
         for (a, b) in pairs() {
             let (x, y) = (a.tensor(&mut random, &[64])?, b.tensor(&mut random, &[64])?);
             let op = FloatBinary::new(x.tensor_type().clone(), y.tensor_type().clone(), arithmetic)?;
@@ -170,6 +170,52 @@ fn sums_and_products() -> Result<()> {
         }
     }
     check("sums and products", cases, 0.6);
+    Ok(())
+}
+
+/// Bases of every kind, and exponents of the kinds that the op tells apart.
+#[test]
+fn powers() -> Result<()> {
+    let mut random = Random::new(1_008);
+    let mut cases = Vec::new();
+    for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+        let x = numbers.tensor(&mut random, &[64])?;
+        let positive = Tensor::new([64], x.values::<f32>()?.iter().map(|x| x.abs()).collect::<Vec<_>>())?;
+        for (kind, exponents) in [
+            ("small integers", (0..64).map(|_| random.integer(-5, 5) as f32).collect()),
+            ("integers", (0..64).map(|_| random.integer(-40, 40) as f32).collect()),
+            ("huge integers", (0..64).map(|_| 1e9 * random.real().round()).collect()),
+            ("roots", (0..64).map(|_| random.pick(&[0.5, -0.5])).collect()),
+            ("plain", (0..64).map(|_| 3.0 * random.real()).collect()),
+            ("any", Numbers::Any.many(&mut random, 64)),
+            ("ends", Numbers::Ends.many(&mut random, 64)),
+        ] {
+            let base = if kind.contains("integers") { &x } else { &positive };
+            let exponents: Vec<f32> = exponents;
+            let y = Tensor::new([64], exponents)?;
+            let op = FloatBinary::new(base.tensor_type().clone(), y.tensor_type().clone(), Arithmetic::Power)?;
+            cases.push((format!("{numbers:?} to the {kind}"), op.into(), vec![base.clone(), y]));
+        }
+    }
+    check("powers", cases, 0.4);
+    Ok(())
+}
+
+/// Comparisons and the lesser and greater of two numbers are exact for all of them.
+#[test]
+fn comparisons() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(1_009);
+    for (a, b) in pairs() {
+        let (x, y) = (a.many(&mut random, 64), b.many(&mut random, 64));
+        // Some are equal, up to the sign of a zero.
+        let y = x.iter().zip(y).enumerate().map(|(i, (&x, y))| if i % 3 == 0 { x } else { y }).collect::<Vec<_>>();
+        let (x, y) = (Tensor::new([64], x)?, Tensor::new([64], y)?);
+        for &arithmetic in &ARITHMETICS[5..] {
+            let op = FloatBinary::new(x.tensor_type().clone(), y.tensor_type().clone(), arithmetic)?;
+            check_op_in_turn(4, &context, &format!("{arithmetic:?} of {a:?} and {b:?}"), &op.into(), &[&x, &y]);
+        }
+    }
     Ok(())
 }
 

@@ -3,15 +3,16 @@
 
 mod common;
 
-use common::{Random, check_op, check_op_within, context, first_difference, gpu_context};
+use common::{ARITHMETICS, FUNCTIONS, Random, check_op, check_op_within, context, first_difference, gpu_context};
 use half::f16;
 use lowbit::ops::{
     ArgMax, Arithmetic, Concat, DynamicGranularity, DynamicQuantize, FloatBinary, FloatUnary, Function, Fused,
-    LayerNorm, Op, Softmax, TopK,
+    LayerNorm, Op, Select, Softmax, TopK,
 };
 use lowbit::{DType, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, reference};
 
-const FUNCTIONS: [Function; 6] =
+/// Functions without jumps or poles.
+const ACTIVATIONS: [Function; 6] =
     [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
 
 /// Numbers of every magnitude: around 0 and 1, and very large.
@@ -77,6 +78,35 @@ fn functions_have_their_known_values() -> Result<()> {
             Function::GeluTanh,
             [-0.0036373920817, -0.1588080093917, 0.0, 0.3457140189894, 0.8411919906083, 2.9963626079183],
         ),
+        (
+            Function::Exp,
+            [0.049787068367863944, 0.36787944117144233, 1.0, 1.6487212707001282, 2.718281828459045, 20.085536923187668],
+        ),
+        (Function::Abs, [3.0, 1.0, 0.0, 0.5, 1.0, 3.0]),
+        (Function::Negate, [3.0, 1.0, 0.0, -0.5, -1.0, -3.0]),
+        (
+            Function::Erf,
+            [-0.9999779095030014, -0.8427007929497149, 0.0, 0.5204998778130465, 0.8427007929497149, 0.9999779095030014],
+        ),
+        (Function::Floor, [-3.0, -1.0, 0.0, 0.0, 1.0, 3.0]),
+        (Function::Ceil, [-3.0, -1.0, 0.0, 1.0, 1.0, 3.0]),
+        (Function::Round, [-3.0, -1.0, 0.0, 0.0, 1.0, 3.0]),
+        (
+            Function::Softplus,
+            [
+                0.04858735157374206,
+                0.31326168751822286,
+                0.6931471805599453,
+                0.9740769841801067,
+                1.3132616875182228,
+                3.048587351573742,
+            ],
+        ),
+        (Function::HardSigmoid { alpha: 0.5, beta: 0.25 }, [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]),
+        (Function::HardSwish, [0.0, -1.0 / 3.0, 0.0, 7.0 / 24.0, 2.0 / 3.0, 3.0]),
+        (Function::Clamp { low: -1.5, high: 0.75 }, [-1.5, -1.0, 0.0, 0.5, 0.75, 0.75]),
+        (Function::LeakyRelu { alpha: 0.25 }, [-0.75, -0.25, 0.0, 0.5, 1.0, 3.0]),
+        (Function::Elu { alpha: 2.0 }, [-1.900425863264272, -1.2642411176571153, 0.0, 0.5, 1.0, 3.0]),
     ] {
         let got = reference::run(&FloatUnary::new(TensorType::float32([6])?, function)?.into(), &[&x])?.remove(0);
         for (got, expected) in got.values::<f32>()?.iter().zip(expected) {
@@ -85,11 +115,87 @@ fn functions_have_their_known_values() -> Result<()> {
             assert!(error.abs() <= 6e-8 * expected.abs() + 1e-12, "{function:?}: {got}, expected {expected}");
         }
     }
+    let x = Tensor::new([4], vec![0.25f32, 0.5, 1.0, 4.0])?;
+    for (function, expected) in [
+        (Function::Sqrt, [0.5, std::f32::consts::FRAC_1_SQRT_2, 1.0, 2.0]),
+        (Function::Log, [-2.0 * std::f32::consts::LN_2, -std::f32::consts::LN_2, 0.0, 2.0 * std::f32::consts::LN_2]),
+        (Function::Reciprocal, [4.0, 2.0, 1.0, 0.25]),
+    ] {
+        let op = FloatUnary::new(TensorType::float32([4])?, function)?.into();
+        assert_eq!(reference::run(&op, &[&x])?[0].values::<f32>()?, expected, "{function:?}");
+    }
+    Ok(())
+}
+
+/// Results that are exact in f32, or infinite.
+#[test]
+fn arithmetic_has_its_known_values() -> Result<()> {
+    let a = Tensor::new([6], vec![-2.0f32, -0.0, 0.0, 3.0, 4.0, f32::NAN])?;
+    let b = Tensor::new([6], vec![3.0f32, 0.0, 1.0, -1.0, 0.5, 1.0])?;
+    for (arithmetic, expected) in [
+        (Arithmetic::Subtract, [-5.0, -0.0, -1.0, 4.0, 3.5, f32::NAN]),
+        (Arithmetic::Divide, [-2.0 / 3.0, f32::NAN, 0.0, -3.0, 8.0, f32::NAN]),
+        (Arithmetic::Power, [-8.0, 1.0, 0.0, 1.0 / 3.0, 2.0, f32::NAN]),
+        (Arithmetic::Minimum, [-2.0, -0.0, 0.0, -1.0, 0.5, f32::NAN]),
+        (Arithmetic::Maximum, [3.0, 0.0, 1.0, 3.0, 4.0, f32::NAN]),
+        (Arithmetic::Equal, [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+        (Arithmetic::Less, [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
+        (Arithmetic::LessOrEqual, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
+        (Arithmetic::Greater, [0.0, 0.0, 0.0, 1.0, 1.0, 0.0]),
+        (Arithmetic::GreaterOrEqual, [0.0, 1.0, 0.0, 1.0, 1.0, 0.0]),
+    ] {
+        let op = FloatBinary::new(a.tensor_type().clone(), b.tensor_type().clone(), arithmetic)?.into();
+        let got = reference::run(&op, &[&a, &b])?.remove(0);
+        let same =
+            |(got, expected): (&f32, &f32)| got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+        let got = got.values::<f32>()?;
+        assert!(got.iter().zip(&expected).all(same), "{arithmetic:?}: {got:?}, expected {expected:?}");
+    }
+    Ok(())
+}
+
+/// Conditions of each format, of which any operand may repeat.
+#[test]
+fn a_condition_selects() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_107);
+    let shapes: [[&[usize]; 3]; 8] = [
+        [&[], &[], &[]],
+        [&[0], &[1], &[1]],
+        [&[65], &[65], &[65]],
+        [&[3, 1], &[3, 5], &[5]],
+        [&[5], &[1, 5], &[2, 3, 1, 1]],
+        [&[2, 1, 3, 1, 2], &[1, 2, 1, 2, 1], &[1]],
+        [&[1], &[2, 3, 4, 5], &[2, 1, 1, 5]],
+        [&[70, 130], &[70, 1], &[70, 130]],
+    ];
+    for [condition, a, b] in shapes {
+        for dtype in [DType::Float32, DType::Int8, DType::Uint8] {
+            let few = |random: &mut Random, dims: &[usize]| -> Vec<f32> {
+                (0..dims.iter().product()).map(|_| random.pick(&[0.0, -0.0, 1.0, -3.0, f32::NAN, 1e-45, 4.0])).collect()
+            };
+            let of = few(&mut random, condition);
+            let is = match dtype {
+                DType::Int8 => Tensor::new(condition, of.iter().map(|&x| x as i8).collect::<Vec<_>>())?,
+                DType::Uint8 => Tensor::new(condition, of.iter().map(|&x| x as u8).collect::<Vec<_>>())?,
+                _ => Tensor::new(condition, of)?,
+            };
+            let (x, y) = (Tensor::new(a, few(&mut random, a))?, Tensor::new(b, few(&mut random, b))?);
+            let op = Select::new(is.tensor_type().clone(), x.tensor_type().clone(), y.tensor_type().clone())?;
+            check_op(&context, &format!("{dtype} of {condition:?}, {a:?}, {b:?}"), &op.into(), &[&is, &x, &y]);
+            let bits = |t: &Tensor| -> Result<Tensor> {
+                Tensor::new(t.dims(), t.values::<f32>()?.iter().map(|x| x.to_bits() as i32).collect::<Vec<_>>())
+            };
+            let (x, y) = (bits(&x)?, bits(&y)?);
+            let op = Select::new(is.tensor_type().clone(), x.tensor_type().clone(), y.tensor_type().clone())?;
+            check_op(&context, &format!("{dtype} of integers, {condition:?}"), &op.into(), &[&is, &x, &y]);
+        }
+    }
     Ok(())
 }
 
 #[test]
-fn sums_and_products_broadcast() -> Result<()> {
+fn arithmetic_broadcasts() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(9_102);
     let shapes: [(&[usize], &[usize]); 10] = [
@@ -106,14 +212,18 @@ fn sums_and_products_broadcast() -> Result<()> {
     ];
     for (lhs, rhs) in shapes {
         let (a, b) = (numbers(&mut random, lhs)?, numbers(&mut random, rhs)?);
-        for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+        for (turn, arithmetic) in ARITHMETICS.into_iter().enumerate() {
             // The largest products leave f32.
             let tame = |x: &Tensor| -> Result<Tensor> {
                 Tensor::new(x.dims(), x.values::<f32>()?.iter().map(|x| x.clamp(-1e15, 1e15)).collect::<Vec<_>>())
             };
             let (a, b) = (tame(&a)?, tame(&b)?);
             let op = FloatBinary::new(a.tensor_type().clone(), b.tensor_type().clone(), arithmetic)?;
-            check_op_within(&context, &format!("{arithmetic:?} of {lhs:?} and {rhs:?}"), &op.into(), &[&a, &b]);
+            let name = format!("{arithmetic:?} of {lhs:?} and {rhs:?}");
+            match turn {
+                ..5 => drop(check_op_within(&context, &name, &op.into(), &[&a, &b])),
+                _ => drop(check_op(&context, &name, &op.into(), &[&a, &b])),
+            }
         }
     }
     Ok(())
@@ -359,7 +469,7 @@ fn a_plan_of_them_at_any_batch() -> Result<()> {
     let mut graph = Graph::new();
     let x = graph.dynamic_input(real.clone())?;
     let mut y = graph.add(Softmax::new(TensorType::float32([most, n])?).build()?, &[x])?;
-    for function in FUNCTIONS {
+    for function in ACTIVATIONS {
         y = graph.add(FloatUnary::new(TensorType::float32([most, n])?, function)?, &[y])?;
         y = graph.add(FloatBinary::new(real.clone(), real.clone(), Arithmetic::Add)?, &[x, y])?;
         y = graph.add(
@@ -391,6 +501,14 @@ fn refusals_name_both_numbers() -> Result<()> {
     let codes = TensorType::new(DType::Int8, [3])?;
     says(FloatBinary::new(real(&[3])?, codes, Arithmetic::Add).map(drop), &["int8[3]", "Add or Multiply"]);
     says(FloatBinary::new(real(&[3])?, real(&[4])?, Arithmetic::Add).map(drop), &["3", "4"]);
+    let function = |function| FloatUnary::new(TensorType::float32([3])?, function).map(drop);
+    says(function(Function::Clamp { low: 2.0, high: 1.0 }), &["2e0", "1e0"]);
+    says(function(Function::LeakyRelu { alpha: f32::NAN }), &["NaN", "not finite"]);
+    says(function(Function::Clamp { low: 0.0, high: f32::INFINITY }), &["inf", "f32::MAX"]);
+    says(Select::new(TensorType::int32([3])?, real(&[3])?, real(&[3])?).map(drop), &["int32[3]", "Cast"]);
+    says(Select::new(real(&[3])?, real(&[3])?, TensorType::new(DType::Int8, [3])?).map(drop), &["int8[3]", "Cast"]);
+    says(Select::new(real(&[3])?, real(&[3])?, TensorType::int32([3])?).map(drop), &["float32[3]", "int32[3]"]);
+    says(Select::new(real(&[3])?, real(&[4])?, real(&[1])?).map(drop), &["3", "4"]);
     says(Softmax::new(TensorType::float32([])?).build().map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[])?).map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[3, 0])?).map(drop), &["[3, 0]", "without elements"]);

@@ -17,8 +17,8 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Slice,
-    Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select,
+    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -171,6 +171,8 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let first = Matmul::new(codes(Uint8, &[48, 200])?, filter(&[200, 24])?).output(stage()?).build()?;
     let made = Op::from(first.clone()).outputs()[0].clone();
     ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?).build()?.into(), 0)?.into()));
+    let condition = TensorType::new(Uint8, [5, 1, 24])?;
+    ops.push(("select", Select::new(condition, real(&[4, 1, 6, 1])?, real(&[4, 5, 6, 24])?)?.into()));
     ops.push(("float_unary", FloatUnary::new(TensorType::float32([6, 40])?, Function::Gelu)?.into()));
     ops.push(("append", Append::new(codes(Uint8, &[6, 40])?, codes(Uint8, &[2, 40])?)?.into()));
     let rotary = Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 8])?, RotaryPairs::Halves)?;

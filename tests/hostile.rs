@@ -20,7 +20,7 @@ use lowbit::ops::{
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
     QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
-    RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -276,6 +276,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("of blocks", || BlockDequantize::new(TensorType::new(mx()?.element(), [SIDE, SIDE])?, mx()?).build());
     judge.check("float unary", || FloatUnary::new(TensorType::float32([MOST])?, Function::Gelu));
     judge.check("float binary", || FloatBinary::new(real(&[SIDE, 1])?, real(&[SIDE])?, Arithmetic::Add));
+    judge.check("select", || Select::new(codes(&[1, MOST])?, real(&[SIDE, 1])?, real(&[1])?));
     judge.check("arg_max", || ArgMax::new(TensorType::new(DType::Float32, [1, MOST])?));
     for k in [1, 100, MOST] {
         judge.check("top_k", || TopK::new(TensorType::new(DType::Float32, [1, MOST])?, k).build());

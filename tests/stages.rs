@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{ONE_CANDIDATE, Random, check_cases, check_op_in_turn, check_op_within_in_turn, context};
+use common::{
+    ARITHMETICS, FUNCTIONS, ONE_CANDIDATE, Random, check_cases, check_op_in_turn, check_op_within_in_turn, context,
+};
 use lowbit::ops::{
     Add, Arithmetic, Conv, DynamicGranularity, DynamicQuantize, FloatBinary, FloatMatmul, FloatUnary, Function, Fused,
     Linear, Matmul, Op, Output, Padding, Requantization, Table,
@@ -350,16 +352,54 @@ fn floats(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
     Tensor::new(dims, (0..dims.iter().product()).map(|_| 4.0 * random.real()).collect::<Vec<f32>>())
 }
 
-const FUNCTIONS: [Function; 6] =
-    [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
+/// Functions of bounded slope.
+const FUSABLE_FUNCTIONS: [Function; 15] = [
+    Function::Relu,
+    Function::Sigmoid,
+    Function::Tanh,
+    Function::Silu,
+    Function::Gelu,
+    Function::GeluTanh,
+    Function::Abs,
+    Function::Negate,
+    Function::Erf,
+    Function::Softplus,
+    Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
+    Function::HardSwish,
+    Function::Clamp { low: -1.0, high: 6.0 },
+    Function::LeakyRelu { alpha: 0.01 },
+    Function::Elu { alpha: 1.5 },
+];
+
+/// Operations whose result is as far off as an operand, or as a multiple of it.
+const FUSABLE_ARITHMETICS: [Arithmetic; 5] =
+    [Arithmetic::Add, Arithmetic::Multiply, Arithmetic::Subtract, Arithmetic::Minimum, Arithmetic::Maximum];
+
+/// The others are refused: a small error of a device would become a large one.
+#[test]
+fn steep_functions_are_not_fused() -> Result<()> {
+    let made = TensorType::float32([3, 4])?;
+    let weights = Tensor::new([4, 4], vec![0.5f32; 16])?;
+    let first: Op = FloatMatmul::new(made.clone(), weights).build()?.into();
+    let is_fused = |then: Op| Fused::new(first.clone(), then, 0).is_ok();
+    for function in FUNCTIONS {
+        let then = FloatUnary::new(made.clone(), function)?;
+        assert_eq!(is_fused(then.into()), FUSABLE_FUNCTIONS.contains(&function), "{function:?}");
+    }
+    for arithmetic in ARITHMETICS {
+        let then = FloatBinary::new(made.clone(), made.clone(), arithmetic)?;
+        assert_eq!(is_fused(then.into()), FUSABLE_ARITHMETICS.contains(&arithmetic), "{arithmetic:?}");
+    }
+    Ok(())
+}
 
 /// The ops that a tensor of floats can pass through before it is stored, each with the position of that tensor.
 fn float_post_ops(made: &TensorType) -> Result<Vec<(Op, usize)>> {
     let mut ops: Vec<(Op, usize)> = Vec::new();
-    for function in FUNCTIONS {
+    for function in FUSABLE_FUNCTIONS {
         ops.push((FloatUnary::new(made.clone(), function)?.into(), 0));
     }
-    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+    for arithmetic in FUSABLE_ARITHMETICS {
         let op = FloatBinary::new(made.clone(), made.clone(), arithmetic)?;
         ops.extend([(op.clone().into(), 0), (op.into(), 1)]);
     }
@@ -400,7 +440,7 @@ fn floats_with_a_post_op() -> Result<()> {
             let made = first.outputs()[0].clone();
             for (index, (then, position)) in float_post_ops(&made)?.into_iter().enumerate() {
                 // Functions take turns among sizes.
-                if index < FUNCTIONS.len() && (kind == "function" || index % 3 != turn % 3) {
+                if index < FUSABLE_FUNCTIONS.len() && (kind == "function" || index % 3 != turn % 3) {
                     continue;
                 }
                 let name = format!("{kind} {m} x {n}, then {then:?} at {position}");

@@ -12,7 +12,7 @@ use lowbit::ops::{
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
     QuantizedArithmetic, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
-    RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -567,14 +567,51 @@ fn unfolds() -> Result<Vec<Op>> {
 /// Ops of float networks other than products.
 fn floats() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    for function in
-        [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh]
-    {
+    for function in [
+        Function::Relu,
+        Function::Sigmoid,
+        Function::Tanh,
+        Function::Silu,
+        Function::Gelu,
+        Function::GeluTanh,
+        Function::Sqrt,
+        Function::Exp,
+        Function::Log,
+        Function::Abs,
+        Function::Negate,
+        Function::Reciprocal,
+        Function::Erf,
+        Function::Floor,
+        Function::Ceil,
+        Function::Round,
+        Function::Softplus,
+        Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Function::HardSwish,
+        Function::Clamp { low: -1.0, high: 6.0 },
+        Function::LeakyRelu { alpha: 0.01 },
+        Function::Elu { alpha: 1.5 },
+    ] {
         ops.push(FloatUnary::new(TensorType::float32([4, 4])?, function)?.into());
     }
     let real = TensorType::new(DType::Float32, [4, 4])?;
-    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+    for arithmetic in [
+        Arithmetic::Add,
+        Arithmetic::Multiply,
+        Arithmetic::Subtract,
+        Arithmetic::Divide,
+        Arithmetic::Power,
+        Arithmetic::Minimum,
+        Arithmetic::Maximum,
+        Arithmetic::Equal,
+        Arithmetic::Less,
+        Arithmetic::LessOrEqual,
+        Arithmetic::Greater,
+        Arithmetic::GreaterOrEqual,
+    ] {
         ops.push(FloatBinary::new(real.clone(), real.clone(), arithmetic)?.into());
+    }
+    for condition in [DType::Float32, DType::Uint8] {
+        ops.push(Select::new(TensorType::new(condition, [4, 4])?, real.clone(), real.clone())?.into());
     }
     let norm = LayerNorm::new(TensorType::float32([4, 4])?, Tensor::new([4], vec![1.0f32; 4])?, 1e-5);
     for granularity in [DynamicGranularity::Row, DynamicGranularity::Group(4)] {
@@ -693,9 +730,11 @@ fn fused_floats() -> Result<Vec<Op>> {
         let function = FloatUnary::new(real.clone(), Function::GeluTanh)?;
         // A function of a function can't be fused.
         fused.extend(Fused::new(first.clone(), function.into(), 0).ok().map(Op::from));
-        for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+        for (arithmetic, position) in
+            [(Arithmetic::Add, 0), (Arithmetic::Multiply, 0), (Arithmetic::Subtract, 0), (Arithmetic::Subtract, 1)]
+        {
             let then = FloatBinary::new(real.clone(), real.clone(), arithmetic)?;
-            fused.push(Fused::new(first.clone(), then.into(), 0)?.into());
+            fused.push(Fused::new(first.clone(), then.into(), position)?.into());
         }
     }
     Ok(fused)

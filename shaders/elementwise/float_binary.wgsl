@@ -1,4 +1,4 @@
-// output = lhs + rhs, or lhs · rhs if PRODUCT     real numbers, elementwise, broadcast
+// output = lhs ∘ rhs     real numbers, elementwise, broadcast
 //
 // One invocation owns one element.
 //
@@ -39,5 +39,5 @@ fn main(
     let column = index % params.n;
     let a = lhs[rows.x * params.lhs_row + column * params.lhs_step];
     let b = rhs[rows.y * params.rhs_row + column * params.rhs_step];
-    output[index] = bitcast<u32>(combine(bitcast<f32>(a), bitcast<f32>(b)));
+    output[index] = combine(a, b);
 }

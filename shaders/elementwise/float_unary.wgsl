@@ -10,9 +10,9 @@
 
 struct Params {
     elements: u32,
+    a: u32,                   // f32 bits: parameters of the function
+    b: u32,
     unused_0: u32,
-    unused_1: u32,
-    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,5 +29,6 @@ fn main(
     if (index >= params.elements) {
         return;
     }
-    output[index] = float_post_op(function_of(input[index]), index);
+    let parameters = vec2<f32>(bitcast<f32>(params.a), bitcast<f32>(params.b));
+    output[index] = float_post_op(function_of(input[index], parameters), index);
 }

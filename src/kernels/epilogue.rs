@@ -1,11 +1,11 @@
 //! The epilogue of a linked program: its WGSL files, its parameters, and the tables that they read. The files are
 //! `shaders/epilogue/*.wgsl`.
 
-use crate::kernels::elementwise::{binary, float_unary};
+use crate::kernels::elementwise::{binary, float_binary, float_unary};
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Constant, Dispatch, Resource};
 use crate::numeric::{DType, Multiplier, Rounding};
-use crate::ops::{Arithmetic, Output, PostOp, Stage};
+use crate::ops::{Output, PostOp, Stage};
 use crate::tensor::TensorType;
 
 /// The output stage of an op's accumulators, and the post-op of its codes.
@@ -173,12 +173,9 @@ pub(super) fn link_store_reals(program: Program, dtype: DType, post_op: Option<&
 pub(super) fn link_float_post_op(program: Program, post_op: Option<&PostOp>) -> Program {
     match post_op {
         None => program.with(&program::FLOAT_POST_OP_NONE),
-        Some(PostOp::FloatUnary(op)) => {
-            program.with(&program::FLOAT_POST_OP_UNARY).constant("FUNCTION", float_unary::number(op.function))
-        }
-        Some(PostOp::FloatBinary(op, _)) => {
-            let product = op.arithmetic == Arithmetic::Multiply;
-            program.with(&program::FLOAT_POST_OP_BINARY).constant("PRODUCT", product)
+        Some(PostOp::FloatUnary(op)) => float_unary::link(program.with(&program::FLOAT_POST_OP_UNARY), op.function),
+        Some(PostOp::FloatBinary(op, position)) => {
+            float_binary::link(program.with(&program::FLOAT_POST_OP_BINARY), op.arithmetic, *position)
         }
         Some(
             PostOp::Table(_)

@@ -1,4 +1,4 @@
-//! Elementwise sums and products of real numbers. The meaning is `reference/float_binary.rs`, the GPU programs are
+//! Elementwise arithmetic and comparisons of real numbers. The meaning is `reference/float_binary.rs`, the GPU programs are
 //! `kernels/elementwise/float_binary.rs`. Sums and products of codes are in `binary`.
 
 use super::{OpDef, rows_of_broadcast};
@@ -14,13 +14,52 @@ pub enum Arithmetic {
     Add,
     /// `a · b`.
     Multiply,
+    /// `a - b`.
+    Subtract,
+    /// `a / b`.
+    Divide,
+    /// The lesser of a and b, NaN if one is.
+    Minimum,
+    /// The greater of a and b, NaN if one is.
+    Maximum,
+    /// `a^b`, also of a negative a if b is an integer.
+    Power,
+    /// 1 if `a = b`, else 0.
+    Equal,
+    /// 1 if `a < b`, else 0.
+    Less,
+    /// 1 if `a ≤ b`, else 0.
+    LessOrEqual,
+    /// 1 if `a > b`, else 0.
+    Greater,
+    /// 1 if `a ≥ b`, else 0.
+    GreaterOrEqual,
 }
 
-/// `out = a + b` or `out = a · b`, elementwise with NumPy broadcasting, of float32 tensors: a residual, an attention mask, or the
-/// gate of a layer.
+impl Arithmetic {
+    /// True if the result is as far off as an operand, times at most the other operand.
+    pub(crate) fn passes_errors(self) -> bool {
+        matches!(self, Self::Add | Self::Multiply | Self::Subtract | Self::Minimum | Self::Maximum)
+    }
+}
+
+/// `out = a ∘ b`, elementwise with NumPy broadcasting, of float32 tensors: a residual, an attention mask, or the gate of a layer.
 ///
-/// A device may return either neighbour of the exact result, so the relative error is at most 2⁻²³. Numbers below 2⁻¹²⁶ may count
-/// as zero. Results beyond float32, NaN and infinity are device-specific, because WGSL leaves them open.
+/// With u = 2⁻²³, the error of a result y is at most
+///
+/// ```text
+/// add, subtract, multiply     u · |y|: a device may return either neighbour of the exact result
+/// divide                      2.5 · u · |y|
+/// power                       4 · |b| · u · |y| if b is an integer from -32 to 32; 5 · u · |y| if it is 1/2 or -1/2; else, with
+///                             l = log2 |a| and z = b · l, y times 2^e - 1 + (3 + 2 · |z|) · 2^e · u, where
+///                             e = |b| · (4 · u if |a| is from 1/2 to 2, else 3 · u · |l|), and u times |z| + e
+/// minimum, maximum            0
+/// comparisons                 0
+/// ```
+///
+/// Powers are WGSL's `exp2` of its `log2` unless b is one of the numbers above. Apart from the last two lines, a number below 2⁻¹²⁶ may
+/// count as zero, and quotients by such numbers, results beyond float32, NaN and infinity are device-specific, because WGSL leaves
+/// them open. The last two lines hold for all numbers. A comparison with NaN is 0; -0 equals 0.
 ///
 /// ```
 /// use lowbit::ops::{Arithmetic, FloatBinary};
@@ -40,7 +79,7 @@ pub struct FloatBinary {
 }
 
 impl FloatBinary {
-    /// The sum or product of tensors of these types.
+    /// The result for tensors of these types.
     ///
     /// # Errors
     /// If an operand is not float32, or the shapes don't broadcast.

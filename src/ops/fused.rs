@@ -16,14 +16,15 @@ use crate::tensor::{Granularity, TensorType};
 /// | `first` | `then` |
 /// |---|---|
 /// | 8-bit codes of [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize), [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`] | a [`Table`], or an [`Add`] of a residual |
-/// | float32 numbers of [`Linear`](super::Linear) or [`FloatMatmul`](super::FloatMatmul) | a [`FloatUnary`], or a [`FloatBinary`] with a residual |
-/// | [`FloatUnary`] | a [`FloatBinary`] with a residual |
+/// | float32 numbers of [`Linear`](super::Linear) or [`FloatMatmul`](super::FloatMatmul) | a [`FloatUnary`] with a steepest slope, or a sum, difference, product, minimum or maximum ([`FloatBinary`]) with a residual |
+/// | [`FloatUnary`] | such a [`FloatBinary`] |
 /// | [`LayerNorm`](super::LayerNorm) of rows `[m, n]` | a symmetric [`DynamicQuantize`] to int8 by row, or in groups of a multiple of four: both of its outputs |
 /// | [`Transpose`](super::Transpose) | a [`Quantize`] or [`Dequantize`] with one scale for all elements |
 ///
 /// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result of codes equals that of the
 /// two ops in sequence, bit for bit. The result of floats has the error of the second op, plus that of the first as it passes through
-/// the second: times |residual| for a product, times 1.13, the steepest slope of any [`Function`](super::Function), for a function.
+/// the second: times |residual| for a product, times the steepest slope for a function. That is 1.5 for `HardSwish`, |alpha| (or 1, if
+/// that is more) for those with an alpha, and at most 1.13 for the others; roots, exponentials, logarithms, reciprocals and integer parts have none.
 /// Of codes that are quantized by their range, with errors e of a number x and E the largest in its segment: a scale s is off by
 /// t = E / 127 + 2⁻²³ · (127 · s + E) / 127, and a quotient x / s by (e + |x| · t / s) / (s − t) and its rounding, before it is rounded to
 /// a code.
@@ -127,8 +128,12 @@ impl PostOp {
             Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
                 matches!(self, Self::Table(_) | Self::Add(..))
             }
-            Op::Linear(_) | Op::FloatMatmul(_) => matches!(self, Self::FloatUnary(_) | Self::FloatBinary(..)),
-            Op::FloatUnary(_) => matches!(self, Self::FloatBinary(..)),
+            Op::Linear(_) | Op::FloatMatmul(_) => match self {
+                Self::FloatUnary(op) => op.function.slope().is_some(),
+                Self::FloatBinary(op, _) => op.arithmetic.passes_errors(),
+                _ => false,
+            },
+            Op::FloatUnary(_) => matches!(self, Self::FloatBinary(op, _) if op.arithmetic.passes_errors()),
             Op::LayerNorm(_) => matches!(self, Self::DynamicQuantize(op) if Self::is_by_row(op)),
             _ => false,
         }

@@ -15,8 +15,8 @@ use crate::tensor::TensorType;
 /// * Outputs: float32, as the layers have them. Gated: one, of the layers' common shape.
 ///
 /// The error of each output is that of its [`Linear`]. A gated output has that of the product of two such numbers, the first of them
-/// through the function: with errors e of the function's result f, which include 1.13 times those of its layer (the steepest slope of
-/// any [`Function`]), and g of the other factor x,
+/// through the function: with errors e of the function's result f, which include those of its layer times the function's steepest slope
+/// ([`Fused`](super::Fused)), and g of the other factor x,
 ///
 /// ```text
 /// |f| · g + e · |x| + e · g + 2⁻²² · |f · x|
@@ -76,12 +76,16 @@ impl JointLinear {
     /// The product of the second layer and a function of the first.
     ///
     /// # Errors
-    /// If there are more than two layers, or their widths differ.
+    /// If there are more than two layers, their widths differ, or the function has no steepest slope ([`Fused`](super::Fused)).
     pub fn gated(self, function: Function) -> Result<Self> {
         let widths: Vec<usize> = self.layers.iter().map(|layer| layer.weights().dims()[1]).collect();
         require!(
             matches!(widths[..], [gate, other] if gate == other),
             "the layers have {widths:?} columns, but a gate and its factor are two of the same width"
+        );
+        require!(
+            function.slope().is_some(),
+            "{function:?} may make a large error of a small one: gate with a function that has a steepest slope"
         );
         Ok(Self { gate: Some(function), ..self })
     }

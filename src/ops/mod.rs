@@ -44,6 +44,7 @@ mod reshape;
 mod resize;
 mod rotary;
 mod rotary_append;
+mod select;
 mod slice;
 mod softmax;
 #[cfg(feature = "calibrate")]
@@ -209,6 +210,7 @@ ops! {
         float_matmul: FloatMatmul;
         float_unary: FloatUnary;
         float_binary: FloatBinary;
+        select: Select;
         softmax: Softmax;
         layer_norm: LayerNorm;
         arg_max: ArgMax;

@@ -582,7 +582,7 @@ mod tests {
         FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
         ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
         Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
-        RotaryAppend, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+        RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -699,6 +699,7 @@ mod tests {
             FloatUnary::new(TensorType::float32([e, 5])?, Function::Gelu)?.into(),
             FloatBinary::new(real(&[e, 5])?, real(&[e, 5])?, Arithmetic::Add)?.into(),
             FloatBinary::new(real(&[e, 5])?, real(&[5])?, Arithmetic::Multiply)?.into(),
+            Select::new(int8(&[e, 1])?, real(&[e, 5])?, real(&[5])?)?.into(),
             Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),
             TopK::new(int8(&[e, 70])?, 3).build()?.into(),

@@ -5,7 +5,7 @@ use super::dynamic::dynamic_quantize;
 use super::{Meaning, run, tolerance};
 use crate::error::Result;
 use crate::numeric::QuantizationParams;
-use crate::ops::{Arithmetic, DynamicQuantize, Fused, PostOp};
+use crate::ops::{Arithmetic, DynamicQuantize, Function, Fused, PostOp};
 use crate::tensor::Tensor;
 
 impl Meaning for Fused {
@@ -25,18 +25,22 @@ impl Meaning for Fused {
             return Some(quantized_tolerance(quantize, &made, &errors));
         }
         let operands = operands(self, &made, then);
-        // Integers have no bound.
-        let own = tolerance(&self.then(), &operands).expect("checked by the caller")?;
+        // Integers have no bound, and an exact second op passes that of the first on.
         let errors = tolerance(self.first(), first).expect("checked by the caller")?;
+        let own = tolerance(&self.then(), &operands).expect("checked by the caller");
+        let own = own.unwrap_or_else(|| vec![0.0; errors.len()]);
         let passed = |element: usize| match self.post_op() {
-            PostOp::FloatUnary(_) => [SLOPE_OF_FUNCTIONS, 0.0],
+            PostOp::FloatUnary(op) => {
+                let slope = slope(op.function);
+                [slope, 2.0 * slope * FLUSHED]
+            }
             PostOp::FloatBinary(op, position) => match op.arithmetic {
-                Arithmetic::Add => [1.0 + 2.0 * UNIT, 0.0],
                 // Where x' is subnormal, the whole product may be lost.
                 Arithmetic::Multiply => {
                     let factor = f64::from(operands[1 - position].values::<f32>().expect("a float")[element].abs());
                     [factor * (1.0 + 2.0 * UNIT), 2.0 * factor * FLUSHED]
                 }
+                _ => [1.0 + 2.0 * UNIT, 0.0],
             },
             PostOp::Table(_)
             | PostOp::Add(..)
@@ -89,9 +93,11 @@ fn quantized_tolerance(op: &DynamicQuantize, made: &Tensor, errors: &[f32]) -> V
     [of_codes, of_scales].concat()
 }
 
-/// The greatest slope of a function of one number, that of GELU, 1.1290 at √2; and of its error bound, 2⁻¹⁷ for GELU, less for the
-/// others: twice that.
-pub(super) const SLOPE_OF_FUNCTIONS: f64 = 1.13 + 128.0 * UNIT;
+/// The greatest slope of a function of one number; and of its error bound, relative to that slope 2⁻¹⁷ for GELU, less for the others:
+/// twice that.
+pub(super) fn slope(function: Function) -> f64 {
+    function.slope().expect("checked when it was fused") * (1.0 + 128.0 * UNIT)
+}
 
 /// The inputs of the first op, and those of the second that the first doesn't make.
 fn divided<'a, 'b>(op: &Fused, inputs: &'a [&'b Tensor]) -> (&'a [&'b Tensor], &'a [&'b Tensor]) {

@@ -5,7 +5,7 @@ use super::bound::{FLUSHED, UNIT, bound};
 use super::{Meaning, float_unary, linear};
 use crate::error::Result;
 use crate::ops::{FloatUnary, Function, JointLinear};
-use crate::reference::fused::SLOPE_OF_FUNCTIONS;
+use crate::reference::fused::slope;
 use crate::tensor::Tensor;
 
 impl Meaning for JointLinear {
@@ -29,7 +29,7 @@ impl Meaning for JointLinear {
         let [gates, factors] = [&gates, &layers[1]].map(|tensor| tensor.values::<f32>().expect("float32"));
         let total = |i: usize| {
             let [gate, factor] = [gates[i], factors[i]].map(|x| f64::from(x.abs()));
-            let e = f64::from(own[i]) + SLOPE_OF_FUNCTIONS * f64::from(errors[0][i]);
+            let e = f64::from(own[i]) + slope(function.function) * f64::from(errors[0][i]);
             let g = f64::from(errors[1][i]);
             // A factor that is subnormal may count as zero, and so may the product.
             let lost = 2.0 * FLUSHED * (1.0 + gate + e + factor + g);

@@ -45,6 +45,7 @@ mod reshape;
 mod resize;
 mod rotary;
 mod rotary_append;
+mod select;
 mod slice;
 mod softmax;
 #[cfg(feature = "calibrate")]

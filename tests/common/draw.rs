@@ -4,21 +4,18 @@
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
-    Conv, ConvPass, Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
+    Add, Append, AppendQuantized, ArgMax, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv,
+    ConvPass, Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
     FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding,
     Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
-    RotaryAppend, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
-use super::Random;
-
-const FUNCTIONS: [Function; 6] =
-    [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
+use super::{ARITHMETICS, FUNCTIONS, Random};
 
 const FLOATS: [DType; 2] = [DType::Float32, DType::Float16];
 
@@ -627,8 +624,16 @@ impl Draw {
             _ => dims.clone(),
         };
         if self.one_in(3) {
-            let arithmetic = self.pick(&[Arithmetic::Add, Arithmetic::Multiply]);
+            let arithmetic = self.pick(&ARITHMETICS);
             let real = |dimensions| TensorType::new(DType::Float32, dimensions);
+            if self.one_in(3) {
+                let condition = self.pick(&[DType::Float32, DType::Uint8, DType::Int8]);
+                let of = if self.one_in(2) { dims.clone() } else { other.clone() };
+                let chosen = self.pick(&[DType::Float32, DType::Int32]);
+                let (a, b) = (self.typed(chosen, &dims)?, self.typed(chosen, &other)?);
+                let condition = self.typed(condition, &of)?;
+                return Ok(Select::new(condition, a, b)?.into());
+            }
             return Ok(FloatBinary::new(real(dims)?, real(other)?, arithmetic)?.into());
         }
         let (lhs, rhs) = match self.one_in(6) {
@@ -993,9 +998,9 @@ impl Draw {
         };
         let output = first.outputs()[0].clone();
         let then: Op = match self.one_in(2) {
-            true => FloatUnary::new(output, self.pick(&[Function::Tanh, Function::Gelu, Function::Relu]))?.into(),
+            true => FloatUnary::new(output, self.pick(&FUNCTIONS))?.into(),
             false => {
-                let arithmetic = self.pick(&[Arithmetic::Add, Arithmetic::Multiply]);
+                let arithmetic = self.pick(&ARITHMETICS);
                 let residual = if self.odd(6) { self.dimensions() } else { output.dims().to_vec() };
                 FloatBinary::new(output, TensorType::float32(residual)?, arithmetic)?.into()
             }

@@ -18,10 +18,53 @@ pub(crate) use blocking::{BlockingContext, BlockingPlan, run_checked};
 pub(crate) use bounds::run_checked;
 use lowbit::kernels::{Candidate, DeviceCaps};
 use lowbit::numeric::QuantizationParams;
+use lowbit::ops::{Arithmetic, Function};
 use lowbit::{
     Context, ContextOptions, DType, DeviceTensor, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
 };
+
+/// Every function of one number.
+pub(crate) const FUNCTIONS: [Function; 22] = [
+    Function::Relu,
+    Function::Sigmoid,
+    Function::Tanh,
+    Function::Silu,
+    Function::Gelu,
+    Function::GeluTanh,
+    Function::Sqrt,
+    Function::Exp,
+    Function::Log,
+    Function::Abs,
+    Function::Negate,
+    Function::Reciprocal,
+    Function::Erf,
+    Function::Floor,
+    Function::Ceil,
+    Function::Round,
+    Function::Softplus,
+    Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
+    Function::HardSwish,
+    Function::Clamp { low: -1.0, high: 6.0 },
+    Function::LeakyRelu { alpha: 0.01 },
+    Function::Elu { alpha: 1.5 },
+];
+
+/// Every operation on two numbers: seven of arithmetic, then comparisons.
+pub(crate) const ARITHMETICS: [Arithmetic; 12] = [
+    Arithmetic::Add,
+    Arithmetic::Multiply,
+    Arithmetic::Subtract,
+    Arithmetic::Divide,
+    Arithmetic::Power,
+    Arithmetic::Minimum,
+    Arithmetic::Maximum,
+    Arithmetic::Equal,
+    Arithmetic::Less,
+    Arithmetic::LessOrEqual,
+    Arithmetic::Greater,
+    Arithmetic::GreaterOrEqual,
+];
 
 /// Limits named by `LOWBIT_LIMITS`: `webgpu` for WebGPU's guaranteed minimum, `tiny` for much less. `None`, the adapter's own
 /// limits, without the variable.

@@ -139,7 +139,7 @@ fn params(op: &Binary) -> Params {
     let (low, high) = op.output.bounds();
     let shape = op.output_type.shape();
     let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.parameters();
-    let (dimension, dimensions) = broadcast::dimensions([&op.lhs, &op.rhs], shape, 1);
+    let (dimension, dimensions) = broadcast::dimensions(&[&op.lhs, &op.rhs], shape, 1);
     Params {
         dimension,
         operands: [lhs_scale.to_bits(), lhs_zero_point as u32, rhs_scale.to_bits(), rhs_zero_point as u32],

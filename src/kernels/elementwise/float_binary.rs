@@ -24,12 +24,8 @@ impl Kernels for FloatBinary {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let params = params(self);
         let elements = self.output.shape().elements();
-        let (name, product) = match self.arithmetic {
-            Arithmetic::Add => ("float add", false),
-            Arithmetic::Multiply => ("float multiply", true),
-        };
-        line_candidates(name, elements, &[], caps, |group, groups| {
-            let program = Program::new(&program::FLOAT_BINARY).constant("PRODUCT", product).constant("GROUP_X", group);
+        line_candidates(name(self.arithmetic), elements, &[], caps, |group, groups| {
+            let program = link(Program::new(&program::FLOAT_BINARY), self.arithmetic, 0).constant("GROUP_X", group);
             let bindings = [
                 Binding::read(1, Resource::Input(0)),
                 Binding::read(2, Resource::Input(1)),
@@ -41,6 +37,44 @@ impl Kernels for FloatBinary {
     }
 }
 
+fn name(arithmetic: Arithmetic) -> &'static str {
+    match arithmetic {
+        Arithmetic::Add => "float add",
+        Arithmetic::Multiply => "float multiply",
+        Arithmetic::Subtract => "float subtract",
+        Arithmetic::Divide => "float divide",
+        Arithmetic::Minimum => "float minimum",
+        Arithmetic::Maximum => "float maximum",
+        Arithmetic::Power => "float power",
+        Arithmetic::Equal => "float equal",
+        Arithmetic::Less => "float less",
+        Arithmetic::LessOrEqual => "float less or equal",
+        Arithmetic::Greater => "float greater",
+        Arithmetic::GreaterOrEqual => "float greater or equal",
+    }
+}
+
+/// Adds the operation to a program, by its number in `shaders/elementwise/float_combine.wgsl`. The first number of the program is
+/// the lhs (0) or the rhs (1).
+pub(in crate::kernels) fn link(program: Program, arithmetic: Arithmetic, position: usize) -> Program {
+    // Only those that a residual follows are asked for position 1, and of these only a difference has an order.
+    let (operation, reversed) = match arithmetic {
+        Arithmetic::Add => (0u32, false),
+        Arithmetic::Subtract => (1, position == 1),
+        Arithmetic::Multiply => (2, false),
+        Arithmetic::Divide => (3, false),
+        Arithmetic::Power => (4, false),
+        Arithmetic::Minimum => (5, false),
+        Arithmetic::Maximum => (6, false),
+        Arithmetic::Equal => (7, false),
+        Arithmetic::Less => (8, false),
+        Arithmetic::LessOrEqual => (9, false),
+        Arithmetic::Greater => (8, true),
+        Arithmetic::GreaterOrEqual => (9, true),
+    };
+    program.constant("OPERATION", operation).constant("REVERSED", reversed)
+}
+
 fn params(op: &FloatBinary) -> Params {
     let shape = op.output.shape();
     if op.lhs.shape() == op.rhs.shape() {
@@ -50,7 +84,7 @@ fn params(op: &FloatBinary) -> Params {
     }
     let [lhs_row, rhs_row] = [&op.lhs, &op.rhs].map(|operand| operand.shape().row_length());
     let step = |row: usize| u32::from(row == shape.row_length());
-    let (dimension, dimensions) = broadcast::dimensions([&op.lhs, &op.rhs], shape, 1);
+    let (dimension, dimensions) = broadcast::dimensions(&[&op.lhs, &op.rhs], shape, 1);
     Params {
         dimension,
         dimensions,

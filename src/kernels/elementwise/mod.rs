@@ -9,6 +9,7 @@ pub(super) mod layer_norm;
 pub(super) mod pool;
 pub(super) mod rotary;
 pub(super) mod row_lanes;
+pub(super) mod select;
 pub(super) mod softmax;
 pub(super) mod table;
 pub(super) mod top_k;

@@ -234,7 +234,7 @@ fn launch(
     };
     if batches > 1 {
         let operands = [op.lhs(), op.rhs().tensor_type()];
-        (params.dimension, params.dimensions) = broadcast::dimensions(operands, output.shape(), 2);
+        (params.dimension, params.dimensions) = broadcast::dimensions(&operands, output.shape(), 2);
     }
     let mut program = Program::new(match tile.tiling {
         Tiling::Workgroup(_) => &program::FLOAT_MATMUL_WORKGROUP,

@@ -58,7 +58,7 @@ impl Kernels for Matmul {
             batches: if self.batches().share_rhs() { 1 } else { self.batches().count() },
             dimensions: match self.batches().share_rhs() {
                 true => Default::default(),
-                false => broadcast::dimensions([self.lhs(), rhs_type], self.output_type().shape(), 2),
+                false => broadcast::dimensions(&[self.lhs(), rhs_type], self.output_type().shape(), 2),
             },
             lhs: self.lhs(),
             lhs_rows: match self.dynamic() {

@@ -515,9 +515,7 @@ fn program(
 /// Adds the places of an invocation's quads.
 fn link_quads(program: Program, finish: Finish<'_>) -> Program {
     match finish {
-        Finish::Gated(function) => {
-            program.with(&program::QUADS_GATED).constant("FUNCTION", float_unary::number(function))
-        }
+        Finish::Gated(function) => float_unary::link(program.with(&program::QUADS_GATED), function),
         Finish::Stored(_) | Finish::Divided(_) => program.with(&program::QUADS_NEIGHBOURING),
     }
 }

@@ -279,7 +279,9 @@ parts! {
         CONCAT_MOVED = "layout/concat_moved";
         CONCAT_TABLE = "layout/concat_table";
         "elementwise/operand_rows";
+        "elementwise/float_steps";
         "elementwise/float_function";
+        "elementwise/function_constants";
         "elementwise/float_combine";
         "elementwise/guessed_codes";
         ADDITION_QOPERATOR = "elementwise/addition_qoperator";
@@ -292,6 +294,7 @@ parts! {
         MULTIPLY = "elementwise/multiply";
         FLOAT_UNARY = "elementwise/float_unary";
         FLOAT_BINARY = "elementwise/float_binary";
+        SELECT = "elementwise/select";
         "elementwise/token_position";
         "elementwise/rotate";
         ROTARY = "elementwise/rotary";
