@@ -145,7 +145,8 @@ fn random(tensor_type: &TensorType) -> Result<Tensor> {
     };
     let values = (0..tensor_type.shape().elements()).map(|_| next() * 2.0 - 1.0).collect();
     let values: Vec<f64> = values;
-    let scaled = if tensor_type.dtype() == DType::Float32 { values } else { values.iter().map(|x| (x * 50.0).abs()).collect() };
+    let scaled =
+        if tensor_type.dtype() == DType::Float32 { values } else { values.iter().map(|x| (x * 50.0).abs()).collect() };
     Array { dims: tensor_type.dims().to_vec(), values: scaled }.tensor(tensor_type)
 }
 
@@ -200,7 +201,8 @@ fn difference(got: &Tensor, expected: &Array) -> Result<String> {
     if got.values.len() != expected.values.len() {
         return Ok(format!("has {} elements, but {} are expected", got.values.len(), expected.values.len()));
     }
-    let different = got.values.iter().zip(&expected.values).filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan())).count();
+    let different =
+        got.values.iter().zip(&expected.values).filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan())).count();
     let largest = got.values.iter().zip(&expected.values).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let size = expected.values.iter().fold(0.0f64, |most, x| most.max(x.abs()));
     Ok(match different {

@@ -49,13 +49,18 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
         (equal, close) = (equal + outcome.equal, close + outcome.close);
         (wrong, refused) = (wrong + outcome.wrong.len(), refused + count);
         if outcome.equal + outcome.close + outcome.wrong.len() > 0 {
-            println!("{op}: {} equal, {} close, {} refused, wrong: {:?}", outcome.equal, outcome.close, count, outcome.wrong);
+            println!(
+                "{op}: {} equal, {} close, {} refused, wrong: {:?}",
+                outcome.equal, outcome.close, count, outcome.wrong
+            );
         }
         for (reason, count) in &outcome.refused {
             println!("    {op}: refused {count}: {}", reason.lines().next_back().unwrap_or_default().trim());
         }
     }
-    println!("{equal} cases equal, {close} within {RELATIVE} of each number and {ABSOLUTE}, {wrong} wrong, {refused} refused");
+    println!(
+        "{equal} cases equal, {close} within {RELATIVE} of each number and {ABSOLUTE}, {wrong} wrong, {refused} refused"
+    );
     Ok(())
 }
 

@@ -268,7 +268,8 @@ impl Array {
         if let Data::Codes(tensor) = &self.data {
             return Ok(Self::codes(tensor.permuted(order)?));
         }
-        let places = Tensor::new(self.dims.clone(), (0..self.elements() as i32).collect::<Vec<i32>>())?.permuted(order)?;
+        let places =
+            Tensor::new(self.dims.clone(), (0..self.elements() as i32).collect::<Vec<i32>>())?.permuted(order)?;
         let places = places.values::<i32>()?;
         Ok(self.gathered(places.iter().map(|&place| place as usize), places_dims(&self.dims, order)))
     }

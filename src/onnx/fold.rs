@@ -32,7 +32,9 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
         }
         "Range" => {
             let (start, limit, delta) = (integers(0)?, integers(1)?, integers(2)?);
-            let (&[start], &[limit], &[delta]) = (&start[..], &limit[..], &delta[..]) else { refuse!("it has no scalars") };
+            let (&[start], &[limit], &[delta]) = (&start[..], &limit[..], &delta[..]) else {
+                refuse!("it has no scalars")
+            };
             require!(delta != 0, "its step is 0");
             let distance = if delta > 0 { limit.saturating_sub(start) } else { start.saturating_sub(limit) };
             let count = u64::try_from(distance).map_or(0, |d| d.div_ceil(delta.unsigned_abs())) as usize;
@@ -148,7 +150,9 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
                 _ => Ok(None),
             }
         }
-        "Not" => one(Array::integers(input(0)?.dims.clone(), integers(0)?.iter().map(|&x| i64::from(x == 0)).collect())),
+        "Not" => {
+            one(Array::integers(input(0)?.dims.clone(), integers(0)?.iter().map(|&x| i64::from(x == 0)).collect()))
+        }
         "Neg" if is_integer(input(0)?) => {
             one(Array::integers(input(0)?.dims.clone(), integers(0)?.iter().map(|&x| x.wrapping_neg()).collect()))
         }
@@ -227,7 +231,9 @@ fn cast(x: &Array, to: Element) -> Result<Option<Vec<Array>>> {
         (Element::Int32 | Element::Int64 | Element::Uint32 | Element::Uint64, Data::Reals(values)) => {
             Array::integers(dims, values.iter().map(|&x| x as i64).collect())
         }
-        (Element::Int32 | Element::Int64 | Element::Uint32 | Element::Uint64, _) => Array::integers(dims, x.as_integers()?),
+        (Element::Int32 | Element::Int64 | Element::Uint32 | Element::Uint64, _) => {
+            Array::integers(dims, x.as_integers()?)
+        }
         (Element::Bool, Data::Reals(values)) => {
             Array::integers(dims, values.iter().map(|&x| i64::from(x != 0.0)).collect())
         }
@@ -250,7 +256,10 @@ fn concat(arrays: &[&Array], axis: usize) -> Result<Array> {
     let outer: usize = dims[..axis].iter().product();
     let run = |array: &Array| array.dims[axis..].iter().product::<usize>();
     fn join<T: Copy>(lists: &[(&[T], usize)], outer: usize) -> Vec<T> {
-        (0..outer).flat_map(|i| lists.iter().flat_map(move |(list, run)| &list[i * run..(i + 1) * run])).copied().collect()
+        (0..outer)
+            .flat_map(|i| lists.iter().flat_map(move |(list, run)| &list[i * run..(i + 1) * run]))
+            .copied()
+            .collect()
     }
     match &first.data {
         Data::Reals(_) => {

@@ -201,7 +201,8 @@ impl fmt::Display for Model {
         };
         writeln!(f, "ONNX model of {producer} {}, opset {}", self.proto.producer_version, self.opset())?;
         for (kind, values) in [("input", &graph.input), ("output", &graph.output)] {
-            let initializer = |value: &&ValueInfoProto| graph.initializer.iter().any(|tensor| tensor.name == value.name);
+            let initializer =
+                |value: &&ValueInfoProto| graph.initializer.iter().any(|tensor| tensor.name == value.name);
             for value in values.iter().filter(|value| !initializer(value)) {
                 writeln!(f, "  {kind} {}", described(value))?;
             }
@@ -217,7 +218,8 @@ impl fmt::Display for Model {
             entry.0 += 1;
             entry.1 += tensor.dims.iter().map(|&d| d.max(0) as u128).fold(1, u128::saturating_mul);
         }
-        let weights = weights.into_iter().map(|(element, (count, elements))| format!("{elements} {element} in {count}"));
+        let weights =
+            weights.into_iter().map(|(element, (count, elements))| format!("{elements} {element} in {count}"));
         write!(f, "  {} tensors of weights: {}", graph.initializer.len(), weights.collect::<Vec<_>>().join(", "))
     }
 }

@@ -132,6 +132,7 @@ pub(super) fn depth_and_space(node: &NodeProto, dims: &[usize]) -> Result<(Vec<u
     let block = usize::try_from(node.int("blocksize", 0)).unwrap_or(0);
     require!(block > 0, "blocksize is {}", node.int("blocksize", 0));
     if node.op_type == "SpaceToDepth" {
+        require!(node.text("mode", "DCR")? == "DCR", "the mode is CRD");
         require!(h.is_multiple_of(block) && w.is_multiple_of(block), "{dims:?} is no multiple of blocks of {block}");
         let first = vec![n, c, h / block, block, w / block, block];
         return Ok((first, vec![0, 3, 5, 1, 2, 4], vec![n, c * block * block, h / block, w / block]));

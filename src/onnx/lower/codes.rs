@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::layout::{Operand, Placed, channels_last};
+use super::windows::Windows;
 use super::{Codes, Lowering, Value, quantization};
 use crate::error::{Error, Result, refuse, require};
 use crate::numeric::DType;
@@ -24,24 +25,6 @@ pub(super) struct Quantized {
 
 /// The outputs of a node, and the quantization that it includes.
 type Made = Option<(Vec<Value>, Option<Quantized>)>;
-
-/// The windows of convolutions and pools.
-struct Windows {
-    strides: Vec<usize>,
-    dilations: Vec<usize>,
-    padding: crate::ops::Padding,
-}
-
-impl Windows {
-    pub(super) fn of(node: &NodeProto, spatial: usize) -> Result<Self> {
-        let ones = vec![1; spatial];
-        Ok(Self {
-            strides: node.sizes("strides", &ones)?,
-            dilations: node.sizes("dilations", &ones)?,
-            padding: node.padding(spatial)?,
-        })
-    }
-}
 
 impl Lowering<'_> {
     pub(super) fn codes(&mut self, node: &NodeProto) -> Result<Made> {
@@ -75,7 +58,8 @@ impl Lowering<'_> {
                 whole(self.product_of(a, b, None, Output::Accumulator)?)
             }
             "com.microsoft.QGemm" => {
-                let (a, b) = (self.scaled(node, 0, 1, 0)?, self.scaled(node, 3, 4, if is_transposed(node) { 0 } else { 1 })?);
+                let (a, b) =
+                    (self.scaled(node, 0, 1, 0)?, self.scaled(node, 3, 4, if is_transposed(node) { 0 } else { 1 })?);
                 let bias = self.optional(node, 6)?;
                 let output = match node.input_name(7) {
                     Some(_) => self.requantization(node, 7)?.into(),
@@ -110,7 +94,8 @@ impl Lowering<'_> {
             "com.microsoft.QLinearConcat" => {
                 let output = self.requantization(node, 0)?;
                 let count = node.input.len().saturating_sub(2) / 3;
-                let parts = (0..count).map(|i| self.scaled(node, 2 + 3 * i, 3 + 3 * i, 0)).collect::<Result<Vec<_>>>()?;
+                let parts =
+                    (0..count).map(|i| self.scaled(node, 2 + 3 * i, 3 + 3 * i, 0)).collect::<Result<Vec<_>>>()?;
                 whole(self.concat_of(node, parts, output)?)
             }
             _ => self.between_scales(node),
@@ -133,6 +118,9 @@ impl Lowering<'_> {
         for index in 0..operands {
             match self.value(node, index)? {
                 Value::Dequantized(codes) => inputs.push(codes),
+                Value::Known(weights) if index == 1 && takes_weights(node) && self.is_optimized() => {
+                    inputs.push(Codes::Known(Arc::new(quantized_weights(&weights)?)));
+                }
                 _ => return Ok(None),
             }
         }
@@ -221,7 +209,8 @@ impl Lowering<'_> {
         if node.input_name(2).is_none() {
             return Ok(Some(None));
         }
-        let scales = |codes: &Codes| self.code_type(codes).quantization().map(|q| q.scales().to_vec()).unwrap_or_default();
+        let scales =
+            |codes: &Codes| self.code_type(codes).quantization().map(|q| q.scales().to_vec()).unwrap_or_default();
         let (x, weights) = (scales(x), scales(weights));
         match self.value(node, 2)? {
             Value::Dequantized(Codes::Known(bias)) if bias.dtype() == DType::Int32 => {
@@ -233,6 +222,11 @@ impl Lowering<'_> {
                     x.len() == 1 && (f64::from(at(&own)) - step).abs() <= 1e-5 * step
                 });
                 Ok(fits.then(|| Some(Array::codes((*bias).clone()))))
+            }
+            Value::Known(bias) if self.is_optimized() && x.len() == 1 && weights.len() == 1 => {
+                let step = x[0] * weights[0];
+                let codes = bias.as_reals()?.into_iter().map(|b| (b / step).round_ties_even() as i64).collect();
+                Ok(Some(Some(Array::integers(bias.dims.clone(), codes))))
             }
             _ => Ok(None),
         }
@@ -334,7 +328,13 @@ impl Lowering<'_> {
         self.with_scales(value, &scales, zero_points.as_ref(), axis)
     }
 
-    pub(super) fn with_scales(&mut self, value: Value, scales: &Array, zeros: Option<&Array>, axis: usize) -> Result<Codes> {
+    pub(super) fn with_scales(
+        &mut self,
+        value: Value,
+        scales: &Array,
+        zeros: Option<&Array>,
+        axis: usize,
+    ) -> Result<Codes> {
         let granularity = if scales.elements() == 1 { Granularity::Tensor } else { Granularity::Axis(axis) };
         let zeros = match zeros {
             Some(array) => array.as_integers()?.into_iter().map(|z| z as i32).collect(),
@@ -374,19 +374,10 @@ impl Lowering<'_> {
             true => Arc::new(transposed_weights(&weights, groups)?),
             false => Arc::new(weights.permuted(&order)?),
         };
-        let windows = Windows::of(node, spatial)?;
-        let mut conv = Conv::new(self.type_of(image).clone(), weights)
-            .stride(windows.strides)
-            .dilation(windows.dilations)
-            .padding(windows.padding)
-            .groups(groups)
-            .output(output);
-        if transposed {
-            conv = conv.transposed().output_padding(node.sizes("output_padding", &vec![0; spatial])?);
-            if node.ints("output_shape").is_some_and(|shape| !shape.is_empty()) {
-                conv = conv.output_size(node.sizes("output_shape", &vec![0; spatial])?);
-            }
-        }
+        let windows = Windows::of(node, self.type_of(image), &weights.dims()[1..rank - 1])?;
+        let conv = Conv::new(self.type_of(image).clone(), weights).groups(groups).output(output);
+        let conv = conv.stride(windows.strides).dilation(windows.dilations).padding(windows.padding);
+        let mut conv = if transposed { conv.transposed().output_padding(windows.output_padding) } else { conv };
         if let Some(bias) = bias {
             conv = conv.bias(bias_vector(bias)?);
         }
@@ -487,9 +478,9 @@ impl Lowering<'_> {
         let pool = if node.op_type.contains("Global") {
             Pool::global_average(input)
         } else {
-            let spatial = order.len().saturating_sub(2);
-            let windows = Windows::of(node, spatial)?;
-            let pool = Pool::average(input, node.sizes("kernel_shape", &vec![0; spatial])?)
+            let kernel = node.sizes("kernel_shape", &vec![0; order.len().saturating_sub(2)])?;
+            let windows = Windows::of(node, &input, &kernel)?;
+            let pool = Pool::average(input, kernel)
                 .stride(windows.strides)
                 .dilation(windows.dilations)
                 .padding(windows.padding);
@@ -553,6 +544,22 @@ impl Lowering<'_> {
         let value = self.graph.add(Concat::new(types, place).output(output).build()?, &values)?;
         Ok(Placed { value, order })
     }
+}
+
+/// True if ONNX Runtime's optimizer quantizes float weights of such a node, if it stands between scales.
+fn takes_weights(node: &NodeProto) -> bool {
+    matches!(&*node.op_type, "Conv" | "ConvTranspose" | "Gemm")
+}
+
+/// Float weights as that optimizer quantizes them: int8 from the least to the greatest, one scale and zero point.
+fn quantized_weights(weights: &Array) -> Result<Tensor> {
+    let values = weights.as_reals()?;
+    let (low, high) = values.iter().fold((0.0f32, 0.0f32), |(low, high), &x| (low.min(x), high.max(x)));
+    let scale = if high > low { (high - low) / 255.0 } else { 1.0 };
+    let zero_point = (-128.0 - low / scale).round_ties_even().clamp(-128.0, 127.0);
+    let code = |&x: &f32| ((x / scale).round_ties_even() + zero_point).clamp(-128.0, 127.0) as i8;
+    let codes = Tensor::new(weights.dims.clone(), values.iter().map(code).collect::<Vec<_>>())?;
+    codes.quantized(Quantization::tensor(scale, zero_point as i32))
 }
 
 fn is_transposed(node: &NodeProto) -> bool {

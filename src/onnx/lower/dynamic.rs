@@ -49,7 +49,8 @@ impl Lowering<'_> {
             let op = DynamicQuantize::new(self.type_of(x.value).clone(), DType::Uint8, DynamicGranularity::Tensor);
             let made = self.graph.add_all(op.build()?, &[x.value])?;
             let quantized = Quantized { codes: Placed { value: made[0], ..x }, parameters: made[1] };
-            let parts = [Dynamic::Codes(quantized.clone()), Dynamic::Scale(quantized.clone()), Dynamic::ZeroPoint(quantized)];
+            let parts =
+                [Dynamic::Codes(quantized.clone()), Dynamic::Scale(quantized.clone()), Dynamic::ZeroPoint(quantized)];
             return Ok(Some(parts.into_iter().map(Value::Dynamic).collect()));
         }
         let mut inputs = Vec::new();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::codes::transposed_weights;
 use super::layout::{Operand, Placed, channels_last, row_major};
+use super::windows::Windows;
 use super::{Codes, Lowering, Value};
 use crate::error::{Error, Result, refuse, require};
 use crate::import::{Array as FileArray, ElementType, onnx::MatMulNBits};
@@ -44,7 +45,9 @@ impl Lowering<'_> {
                 let shares = self.softmax(node)?;
                 if node.op_type == "Softmax" { shares } else { self.unary(&shares, Function::Log)? }
             }
-            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization"
+            "LayerNormalization"
+            | "RMSNormalization"
+            | "SimplifiedLayerNormalization"
             | "com.microsoft.SimplifiedLayerNormalization" => self.layer_norm(node)?,
             "BatchNormalization" => self.batch_norm(node)?,
             "MatMul" => {
@@ -141,9 +144,7 @@ impl Lowering<'_> {
             "Ceil" => Function::Ceil,
             "Round" => Function::Round,
             "Softplus" => Function::Softplus,
-            "HardSigmoid" => {
-                Function::HardSigmoid { alpha: node.float("alpha", 0.2), beta: node.float("beta", 0.5) }
-            }
+            "HardSigmoid" => Function::HardSigmoid { alpha: node.float("alpha", 0.2), beta: node.float("beta", 0.5) },
             "HardSwish" => Function::HardSwish,
             "LeakyRelu" => Function::LeakyRelu { alpha: node.float("alpha", 0.01) },
             "Elu" => Function::Elu { alpha: node.float("alpha", 1.0) },
@@ -168,13 +169,17 @@ impl Lowering<'_> {
 
     /// A function of two numbers, or of more from left to right.
     fn binary_node(&mut self, node: &NodeProto, arithmetic: Arithmetic) -> Result<Placed> {
-        let mut operands = Vec::new();
+        let (mut operands, mut whole) = (Vec::new(), false);
         for index in 0..node.input.len() {
             operands.push(match self.value(node, index)? {
                 Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
-                other => Operand::Placed(self.numbers_of(&other)?),
+                other => {
+                    whole |= matches!(&other, Value::Placed(x) if self.type_of(x.value).dtype().range().is_some());
+                    Operand::Placed(self.numbers_of(&other)?)
+                }
             });
         }
+        require!(arithmetic != Arithmetic::Divide || !whole, "no op divides integers when the graph runs");
         let mut operands = operands.into_iter();
         let Some(first) = operands.next() else { refuse!("it has no inputs") };
         let mut result = first;
@@ -203,7 +208,8 @@ impl Lowering<'_> {
             Element::Float | Element::Double => self.numbers(node, 0),
             Element::Float16 => {
                 let x = self.numbers(node, 0)?;
-                let value = self.graph.add(Cast::new(self.type_of(x.value).clone(), DType::Float16).build()?, &[x.value])?;
+                let value =
+                    self.graph.add(Cast::new(self.type_of(x.value).clone(), DType::Float16).build()?, &[x.value])?;
                 Ok(Placed { value, ..x })
             }
             // Integers of 32 and of 64 bits are int32 in the graph.
@@ -216,7 +222,9 @@ impl Lowering<'_> {
                 self.binary(&[Operand::Placed(size), zero], Arithmetic::Greater)
             }
             Element::Code(dtype) => {
-                let value = self.graph.add(Cast::new(self.type_of(placed.value).clone(), dtype).build()?, &[placed.value])?;
+                let cast = Cast::new(self.type_of(placed.value).clone(), dtype);
+                let cast = if node.int("saturate", 1) == 0 { cast.non_saturating() } else { cast };
+                let value = self.graph.add(cast.build()?, &[placed.value])?;
                 Ok(Placed { value, ..placed })
             }
             other => Err(Error::Request(format!("no op casts {from} to {other}"))),
@@ -307,14 +315,17 @@ impl Lowering<'_> {
         let (mean, variance) = (list(self, 3)?, list(self, 4)?);
         let (rank, channels) = (x.order.len(), scale.len());
         require!(rank >= 2 && self.dims(&x)[1] == channels, "{channels} channels are given for {:?}", self.dims(&x));
-        require!([&shift, &mean, &variance].iter().all(|list| list.len() == channels), "its statistics differ in length");
+        require!(
+            [&shift, &mean, &variance].iter().all(|list| list.len() == channels),
+            "its statistics differ in length"
+        );
         let epsilon = node.float("epsilon", 1e-5);
         let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
         let offset = (0..channels).map(|c| shift[c] - mean[c] * factor[c]).collect();
         let mut dims = vec![1; rank];
         dims[1] = channels;
-        let product =
-            self.binary(&[Operand::Placed(x), Operand::Known(Array::reals(dims.clone(), factor))], Arithmetic::Multiply)?;
+        let product = self
+            .binary(&[Operand::Placed(x), Operand::Known(Array::reals(dims.clone(), factor))], Arithmetic::Multiply)?;
         self.binary(&[Operand::Placed(product), Operand::Known(Array::reals(dims, offset))], Arithmetic::Add)
     }
 
@@ -405,7 +416,7 @@ impl Lowering<'_> {
         let image = self.numbers(node, 0)?;
         let rank = weights.dims().len();
         require!(rank >= 3 && image.order.len() == rank, "its weights are {}", weights.tensor_type());
-        let (spatial, transposed) = (rank - 2, node.op_type == "ConvTranspose");
+        let transposed = node.op_type == "ConvTranspose";
         let groups = usize::try_from(node.int("group", 1)).unwrap_or(0);
         require!(groups > 0, "it has no groups");
         let weights = match transposed {
@@ -416,13 +427,14 @@ impl Lowering<'_> {
         require!(outputs.is_multiple_of(groups), "{outputs} outputs are no multiple of {groups} groups");
         let order = channels_last(rank);
         let image = self.arranged(&image, &order)?;
-        let ones = vec![1; spatial];
-        let mut patches = Unfold::new(self.type_of(image).clone(), &weights.dims()[1..rank - 1])
-            .stride(node.sizes("strides", &ones)?)
-            .dilation(node.sizes("dilations", &ones)?)
-            .padding(node.padding(spatial)?);
+        let kernel = &weights.dims()[1..rank - 1];
+        let windows = Windows::of(node, self.type_of(image), kernel)?;
+        let mut patches = Unfold::new(self.type_of(image).clone(), kernel)
+            .stride(windows.strides)
+            .dilation(windows.dilations)
+            .padding(windows.padding);
         if transposed {
-            patches = patches.transposed().output_padding(node.sizes("output_padding", &vec![0; spatial])?);
+            patches = patches.transposed().output_padding(windows.output_padding);
         }
         if groups > 1 {
             patches = patches.groups(groups);

@@ -6,6 +6,7 @@ mod dynamic;
 mod floats;
 mod layout;
 mod moves;
+mod windows;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -345,7 +346,9 @@ impl<'a> Lowering<'a> {
     fn known(&mut self, node: &NodeProto, index: usize, what: &str) -> Result<Array> {
         match self.value(node, index)? {
             Value::Known(array) => Ok(array),
-            _ => Err(Error::Request(format!("its {what} (input {index}) is computed when the graph runs, but must be known before"))),
+            _ => Err(Error::Request(format!(
+                "its {what} (input {index}) is computed when the graph runs, but must be known before"
+            ))),
         }
     }
 
@@ -414,7 +417,12 @@ impl<'a> Lowering<'a> {
     }
 
     /// The scales and zero points of inputs of a quantization, and the data type of its codes, uint8 by default.
-    fn quantization(&mut self, node: &NodeProto, scale: usize, dims: &[usize]) -> Result<(Quantization, Option<DType>)> {
+    fn quantization(
+        &mut self,
+        node: &NodeProto,
+        scale: usize,
+        dims: &[usize],
+    ) -> Result<(Quantization, Option<DType>)> {
         let scales = self.known(node, scale, "scale")?;
         let zero_points = self.optional(node, scale + 1)?;
         quantization(node, &scales, zero_points.as_ref(), dims)

@@ -1,6 +1,7 @@
 //! Nodes that only move elements, or choose among them: they do the same with codes as with the numbers that these stand for.
 
 use super::layout::{Operand, Placed, channels_last};
+use super::windows::Windows;
 use super::{Lowering, Value};
 use crate::error::{Result, refuse, require};
 use crate::numeric::DType;
@@ -16,7 +17,13 @@ impl Lowering<'_> {
         let rank = dims.len();
         let one = |placed: Placed| Ok(Some(vec![placed]));
         match &*node.op_type {
-            "Identity" | "Dropout" => one(x.clone()),
+            "Identity" => one(x.clone()),
+            "Dropout" => {
+                let trains = self.optional(node, 2)?.map(|mode| mode.as_integers()).transpose()?;
+                require!(trains.is_none_or(|mode| mode.iter().all(|&x| x == 0)), "it is in training mode");
+                require!(node.output_names().count() == 1, "its mask is an output, too");
+                one(x.clone())
+            }
             "Reshape" => {
                 let wanted = self.known(node, 1, "shape")?.as_integers()?;
                 let dims = shape::reshape(&dims, &wanted, node.int("allowzero", 0) != 0)?;
@@ -102,12 +109,12 @@ impl Lowering<'_> {
             "MaxPool" if node.output_names().count() == 1 && self.type_of(x.value).dtype().is_8_bit() => {
                 let spatial = rank.saturating_sub(2);
                 let kernel = node.sizes("kernel_shape", &vec![0; spatial])?;
-                let ones = vec![1; spatial];
                 let image = self.arranged(x, &channels_last(rank))?;
+                let windows = Windows::of(node, self.type_of(image), &kernel)?;
                 let pool = Pool::max(self.type_of(image).clone(), kernel)
-                    .stride(node.sizes("strides", &ones)?)
-                    .dilation(node.sizes("dilations", &ones)?)
-                    .padding(node.padding(spatial)?);
+                    .stride(windows.strides)
+                    .dilation(windows.dilations)
+                    .padding(windows.padding);
                 let pool = if node.int("ceil_mode", 0) != 0 { pool.round_up() } else { pool };
                 let value = self.graph.add(pool.build()?, &[image])?;
                 one(Placed { value, order: channels_last(rank) })
@@ -251,13 +258,14 @@ impl Lowering<'_> {
                 "a scale of {scale} makes {to} of {from}, whose quotient is another: give sizes in its place"
             );
         }
-        let coordinates = match node.text("coordinate_transformation_mode", if old { "asymmetric" } else { "half_pixel" })? {
-            "asymmetric" => Coordinates::Asymmetric,
-            "half_pixel" => Coordinates::HalfPixel,
-            "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
-            "align_corners" => Coordinates::AlignCorners,
-            other => refuse!("coordinate_transformation_mode is {other}"),
-        };
+        let coordinates =
+            match node.text("coordinate_transformation_mode", if old { "asymmetric" } else { "half_pixel" })? {
+                "asymmetric" => Coordinates::Asymmetric,
+                "half_pixel" => Coordinates::HalfPixel,
+                "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+                "align_corners" => Coordinates::AlignCorners,
+                other => refuse!("coordinate_transformation_mode is {other}"),
+            };
         let image = self.arranged(x, &channels_last(rank))?;
         let (input, spatial) = (self.type_of(image).clone(), sizes[2..].to_vec());
         let op = match node.text("mode", "nearest")? {

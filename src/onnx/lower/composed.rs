@@ -1,0 +1,122 @@
+//! Nodes that are a few ops.
+
+use super::layout::{Operand, Placed};
+use super::{Lowering, Value};
+use crate::error::{Result, require};
+use crate::onnx::array::Array;
+use crate::onnx::proto::NodeProto;
+use crate::ops::{Arithmetic, Function, LayerNorm, Slice};
+use crate::tensor::Tensor;
+
+/// A number as an operand.
+fn number(x: f32) -> Operand {
+    Operand::Known(Array::reals([1], vec![x]))
+}
+
+impl Lowering<'_> {
+    /// The outputs of such a node; `None` if it is another.
+    pub(super) fn composed(&mut self, node: &NodeProto) -> Result<Option<Vec<Value>>> {
+        let made = match &*node.op() {
+            "CastLike" => {
+                let like = self.value(node, 1)?;
+                let like = self.real(&like)?;
+                let (x, like) = (self.numbers(node, 0)?, self.type_of(like.value).dtype());
+                require!(like == crate::DType::Float32, "no op casts to {like} here");
+                x
+            }
+            "Xor" => {
+                let (a, b) = (self.numbers(node, 0)?, self.numbers(node, 1)?);
+                let equal = self.binary(&[Operand::Placed(a), Operand::Placed(b)], Arithmetic::Equal)?;
+                self.binary(&[number(1.0), Operand::Placed(equal)], Arithmetic::Subtract)?
+            }
+            "Mean" => {
+                let sum = self.binary_node(node, Arithmetic::Add)?;
+                self.binary(&[Operand::Placed(sum), number(node.input.len() as f32)], Arithmetic::Divide)?
+            }
+            "Swish" => {
+                let x = self.numbers(node, 0)?;
+                let scaled = self.binary(&[Operand::Placed(x.clone()), number(node.float("alpha", 1.0))], Arithmetic::Multiply)?;
+                let share = self.unary(&scaled, Function::Sigmoid)?;
+                self.binary(&[Operand::Placed(x), Operand::Placed(share)], Arithmetic::Multiply)?
+            }
+            "Softsign" => {
+                let x = self.numbers(node, 0)?;
+                let size = self.unary(&x, Function::Abs)?;
+                let more = self.binary(&[Operand::Placed(size), number(1.0)], Arithmetic::Add)?;
+                self.binary(&[Operand::Placed(x), Operand::Placed(more)], Arithmetic::Divide)?
+            }
+            "ThresholdedRelu" => {
+                let x = self.numbers(node, 0)?;
+                let kept = self.binary(&[Operand::Placed(x.clone()), number(node.float("alpha", 1.0))], Arithmetic::Greater)?;
+                self.binary(&[Operand::Placed(x), Operand::Placed(kept)], Arithmetic::Multiply)?
+            }
+            "Selu" => {
+                let x = self.numbers(node, 0)?;
+                let y = self.unary(&x, Function::Elu { alpha: node.float("alpha", 1.673_263_2) })?;
+                self.binary(&[Operand::Placed(y), number(node.float("gamma", 1.050_701))], Arithmetic::Multiply)?
+            }
+            "PRelu" => {
+                let x = self.numbers(node, 0)?;
+                let slope = match self.value(node, 1)? {
+                    Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
+                    other => Operand::Placed(self.numbers_of(&other)?),
+                };
+                let high = self.unary(&x, Function::Relu)?;
+                let low = self.binary(&[Operand::Placed(x), number(0.0)], Arithmetic::Minimum)?;
+                let low = self.binary(&[Operand::Placed(low), slope], Arithmetic::Multiply)?;
+                self.binary(&[Operand::Placed(high), Operand::Placed(low)], Arithmetic::Add)?
+            }
+            "InstanceNormalization" => {
+                let x = self.numbers(node, 0)?;
+                let channels = self.dims(&x).get(1).copied().unwrap_or(0);
+                self.group_norm(node, x, channels)?
+            }
+            "GroupNormalization" if self.opset >= 21 => {
+                let x = self.numbers(node, 0)?;
+                let groups = usize::try_from(node.int("num_groups", 0)).unwrap_or(0);
+                self.group_norm(node, x, groups)?
+            }
+            "Tile" => {
+                let mut x = self.numbers(node, 0)?;
+                let repeats = super::dims_of(&self.known(node, 1, "repeats")?.as_integers()?)?;
+                require!(repeats.len() == x.order.len(), "{} repeats are given for {} axes", repeats.len(), x.order.len());
+                for (axis, &count) in repeats.iter().enumerate() {
+                    let place = x.place(axis);
+                    let extent = self.type_of(x.value).dims()[place];
+                    crate::onnx::shape::checked_product(&[extent, count])?;
+                    let places: Vec<usize> = (0..count).flat_map(|_| 0..extent).collect();
+                    let op = Slice::take(self.type_of(x.value).clone(), place, places)?;
+                    x.value = self.graph.add(op, &[x.value])?;
+                }
+                x
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(vec![Value::Placed(made)]))
+    }
+
+    /// A normalization of each group of channels, and a scale and shift of each channel.
+    fn group_norm(&mut self, node: &NodeProto, x: Placed, groups: usize) -> Result<Placed> {
+        let dims = self.dims(&x);
+        require!(
+            dims.len() >= 2 && groups > 0 && dims[1].is_multiple_of(groups),
+            "{groups} groups are asked of the channels of {dims:?}"
+        );
+        let (scale, shift) = (self.known(node, 1, "scale")?.as_reals()?, self.known(node, 2, "shift")?.as_reals()?);
+        require!(scale.len() == dims[1] && shift.len() == dims[1], "its scale and shift are not one for each channel");
+        let length = dims[1..].iter().product::<usize>() / groups;
+        let rows = self.in_rows(&x)?;
+        let rows = self.reshaped(rows, vec![dims[0] * groups, length])?;
+        let ones = Tensor::new([length], vec![1.0f32; length])?;
+        let norm = LayerNorm::new(self.type_of(rows).clone(), ones, node.float("epsilon", 1e-5)).build()?;
+        let value = self.graph.add(norm, &[rows])?;
+        let value = self.reshaped(value, dims.clone())?;
+        let normal = self.plain(value);
+        let mut by_channel = vec![1; dims.len()];
+        by_channel[1] = dims[1];
+        let scale = Operand::Known(Array::reals(by_channel.clone(), scale));
+        let product = self.binary(&[Operand::Placed(normal), scale], Arithmetic::Multiply)?;
+        let shift = Operand::Known(Array::reals(by_channel, shift));
+        self.binary(&[Operand::Placed(product), shift], Arithmetic::Add)
+    }
+}
