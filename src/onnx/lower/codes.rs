@@ -364,7 +364,7 @@ impl Lowering<'_> {
         let Codes::Known(weights) = weights else { refuse!("its weights are computed when the graph runs") };
         let rank = weights.dims().len();
         require!(rank >= 3, "its weights are {}", weights.tensor_type());
-        let (spatial, transposed) = (rank - 2, node.op_type == "ConvTranspose");
+        let transposed = node.op_type == "ConvTranspose";
         let groups = usize::try_from(node.int("group", 1)).unwrap_or(0);
         let image = self.place(&x);
         let order = channels_last(rank);

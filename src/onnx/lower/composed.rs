@@ -35,7 +35,8 @@ impl Lowering<'_> {
             }
             "Swish" => {
                 let x = self.numbers(node, 0)?;
-                let scaled = self.binary(&[Operand::Placed(x.clone()), number(node.float("alpha", 1.0))], Arithmetic::Multiply)?;
+                let scaled =
+                    self.binary(&[Operand::Placed(x.clone()), number(node.float("alpha", 1.0))], Arithmetic::Multiply)?;
                 let share = self.unary(&scaled, Function::Sigmoid)?;
                 self.binary(&[Operand::Placed(x), Operand::Placed(share)], Arithmetic::Multiply)?
             }
@@ -47,7 +48,8 @@ impl Lowering<'_> {
             }
             "ThresholdedRelu" => {
                 let x = self.numbers(node, 0)?;
-                let kept = self.binary(&[Operand::Placed(x.clone()), number(node.float("alpha", 1.0))], Arithmetic::Greater)?;
+                let kept =
+                    self.binary(&[Operand::Placed(x.clone()), number(node.float("alpha", 1.0))], Arithmetic::Greater)?;
                 self.binary(&[Operand::Placed(x), Operand::Placed(kept)], Arithmetic::Multiply)?
             }
             "Selu" => {
@@ -79,7 +81,12 @@ impl Lowering<'_> {
             "Tile" => {
                 let mut x = self.numbers(node, 0)?;
                 let repeats = super::dims_of(&self.known(node, 1, "repeats")?.as_integers()?)?;
-                require!(repeats.len() == x.order.len(), "{} repeats are given for {} axes", repeats.len(), x.order.len());
+                require!(
+                    repeats.len() == x.order.len(),
+                    "{} repeats are given for {} axes",
+                    repeats.len(),
+                    x.order.len()
+                );
                 for (axis, &count) in repeats.iter().enumerate() {
                     let place = x.place(axis);
                     let extent = self.type_of(x.value).dims()[place];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::codes::transposed_weights;
-use super::layout::{Operand, Placed, channels_last, row_major};
+use super::layout::{Operand, Placed, channels_last};
 use super::windows::Windows;
 use super::{Codes, Lowering, Value};
 use crate::error::{Error, Result, refuse, require};
@@ -16,11 +16,11 @@ use crate::ops::{
     ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear,
     Operand as Factor, Select, Softmax, Unfold,
 };
-use crate::tensor::{Quantization, Tensor, TensorType};
+use crate::tensor::{Quantization, Tensor};
 
 impl Lowering<'_> {
     /// The outputs of a node in float32.
-    pub(super) fn floats(&mut self, _index: usize, node: &NodeProto) -> Result<Vec<Value>> {
+    pub(super) fn floats(&mut self, node: &NodeProto) -> Result<Vec<Value>> {
         if let Some(function) = self.function(node)? {
             let x = self.numbers(node, 0)?;
             return self.unary(&x, function).map(|y| vec![Value::Placed(y)]);
@@ -86,7 +86,7 @@ impl Lowering<'_> {
                 self.plain(value)
             }
             "com.microsoft.MatMulNBits" => self.matmul_n_bits(node)?,
-            _ => return self.reductions(node),
+            other => refuse!("there is no op for {other}"),
         };
         Ok(vec![Value::Placed(made)])
     }
@@ -168,7 +168,7 @@ impl Lowering<'_> {
     }
 
     /// A function of two numbers, or of more from left to right.
-    fn binary_node(&mut self, node: &NodeProto, arithmetic: Arithmetic) -> Result<Placed> {
+    pub(super) fn binary_node(&mut self, node: &NodeProto, arithmetic: Arithmetic) -> Result<Placed> {
         let (mut operands, mut whole) = (Vec::new(), false);
         for index in 0..node.input.len() {
             operands.push(match self.value(node, index)? {
@@ -502,13 +502,6 @@ impl Lowering<'_> {
         };
         let value = self.graph.add(product.build()?, &[x])?;
         Ok(self.plain(value))
-    }
-
-    /// Reductions, pools of numbers, and rows that indices of the graph select.
-    fn reductions(&mut self, node: &NodeProto) -> Result<Vec<Value>> {
-        let _ = row_major(0);
-        let _: Option<TensorType> = None;
-        refuse!("the op {} of this node has no counterpart", node.op())
     }
 }
 

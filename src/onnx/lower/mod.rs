@@ -2,10 +2,12 @@
 //! compute with codes, `dynamic` those whose scales are found at run time, and `floats` the rest.
 
 mod codes;
+mod composed;
 mod dynamic;
 mod floats;
 mod layout;
 mod moves;
+mod reductions;
 mod windows;
 
 use std::collections::{HashMap, HashSet};
@@ -133,7 +135,7 @@ impl<'a> Lowering<'a> {
                 continue;
             }
             let misses = node.input.iter().any(|name| matches!(self.values.get(name), Some(Value::Missing)));
-            let made = if misses { Ok(vec![Value::Missing; node.output.len()]) } else { self.node(i, node) };
+            let made = if misses { Ok(vec![Value::Missing; node.output.len()]) } else { self.node(node) };
             match made {
                 Ok(made) => node.output.iter().zip(made).for_each(|(name, value)| {
                     self.values.insert(name.clone(), value);
@@ -219,7 +221,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// The values of a node's outputs.
-    fn node(&mut self, index: usize, node: &NodeProto) -> Result<Vec<Value>> {
+    fn node(&mut self, node: &NodeProto) -> Result<Vec<Value>> {
         let op = node.op();
         if op == "Constant" {
             return Ok(vec![Value::Known(constant(node)?)]);
@@ -266,7 +268,13 @@ impl<'a> Lowering<'a> {
             }
             _ => {}
         }
-        self.floats(index, node)
+        if let Some(values) = self.reductions(node)? {
+            return Ok(values);
+        }
+        if let Some(values) = self.composed(node)? {
+            return Ok(values);
+        }
+        self.floats(node)
     }
 
     /// The outputs of a node whose inputs are all known.
@@ -313,7 +321,7 @@ impl<'a> Lowering<'a> {
                 alone.values.insert(name.clone(), Value::Known(array));
             }
         }
-        for value in alone.node(0, node)? {
+        for value in alone.node(node)? {
             let value = alone.external(&value)?;
             alone.graph.output(value);
         }

@@ -161,7 +161,7 @@ impl Lowering<'_> {
     }
 
     /// The value without some axes of extent 1.
-    fn squeezed(&mut self, x: &Placed, axes: &[usize]) -> Result<Placed> {
+    pub(super) fn squeezed(&mut self, x: &Placed, axes: &[usize]) -> Result<Placed> {
         let own = self.type_of(x.value).dims();
         let kept: Vec<usize> = (0..own.len()).filter(|&place| !axes.contains(&x.order[place])).collect();
         let dims = kept.iter().map(|&place| own[place]).collect();

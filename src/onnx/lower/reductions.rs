@@ -73,7 +73,8 @@ impl Lowering<'_> {
             kind => {
                 let kernel = node.sizes("kernel_shape", &vec![0; order.len().saturating_sub(2)])?;
                 let windows = Windows::of(node, &input, &kernel)?;
-                let pool = if kind == "MaxPool" { FloatPool::max(input, kernel) } else { FloatPool::average(input, kernel) };
+                let pool =
+                    if kind == "MaxPool" { FloatPool::max(input, kernel) } else { FloatPool::average(input, kernel) };
                 let pool = pool.stride(windows.strides).dilation(windows.dilations).padding(windows.padding);
                 let counts = kind == "AveragePool" && node.int("count_include_pad", 0) != 0;
                 let pool = if counts { pool.count_padding() } else { pool };
