@@ -75,6 +75,18 @@ pub(super) fn indices(indices: &[i64], extent: usize) -> Result<Vec<usize>> {
     indices.iter().map(place).collect()
 }
 
+/// The rows that a `GatherND` selects, of all indices of the first dimensions in row-major order, and the dimensions of a row.
+pub(super) fn nested_indices<'a>(array: &Array, dims: &'a [usize]) -> Result<(Vec<usize>, &'a [usize])> {
+    let Some(&depth) = array.dims.last() else { refuse!("its indices have no dimension") };
+    require!(depth > 0 && depth <= dims.len(), "its indices have {depth} parts for {} dimensions", dims.len());
+    let (first, rest) = dims.split_at(depth);
+    let row = |parts: &[i64]| -> Result<usize> {
+        let parts = parts.iter().zip(first);
+        parts.into_iter().try_fold(0, |row, (&part, &extent)| Ok(row * extent + indices(&[part], extent)?[0]))
+    };
+    Ok((array.as_integers()?.chunks(depth).map(row).collect::<Result<_>>()?, rest))
+}
+
 /// The ranges of a `Slice`.
 pub(super) fn slice(
     dims: &[usize],

@@ -22,7 +22,17 @@ impl Lowering<'_> {
     /// The outputs of a node in float32.
     pub(super) fn floats(&mut self, node: &NodeProto) -> Result<Vec<Value>> {
         if let Some(function) = self.function(node)? {
+            let of_codes = matches!(self.value(node, 0)?, Value::Dequantized(_));
             let x = self.numbers(node, 0)?;
+            if let Function::HardSigmoid { alpha, beta } = function
+                && of_codes
+            {
+                // ONNX Runtime rounds the product before the sum. Of codes the three steps are one table.
+                let number = |x: f32| Operand::Known(Array::reals([1], vec![x]));
+                let product = self.binary(&[Operand::Placed(x), number(alpha)], Arithmetic::Multiply)?;
+                let sum = self.binary(&[Operand::Placed(product), number(beta)], Arithmetic::Add)?;
+                return Ok(vec![Value::Placed(self.unary(&sum, Function::Clamp { low: 0.0, high: 1.0 })?)]);
+            }
             return self.unary(&x, function).map(|y| vec![Value::Placed(y)]);
         }
         if let Some(arithmetic) = binary(&node.op_type) {

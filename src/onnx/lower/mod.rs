@@ -354,6 +354,7 @@ impl<'a> Lowering<'a> {
     fn known(&mut self, node: &NodeProto, index: usize, what: &str) -> Result<Array> {
         match self.value(node, index)? {
             Value::Known(array) => Ok(array),
+            Value::Dequantized(Codes::Known(codes)) => Array::of_tensor(codes.dequantize()?),
             _ => Err(Error::Request(format!(
                 "its {what} (input {index}) is computed when the graph runs, but must be known before"
             ))),

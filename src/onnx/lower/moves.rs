@@ -97,6 +97,18 @@ impl Lowering<'_> {
                 }
                 _ => Ok(None),
             },
+            "GatherND" => match self.value(node, 1)? {
+                Value::Known(indices) if node.int("batch_dims", 0) == 0 => {
+                    let (places, rest) = shape::nested_indices(&indices, &dims)?;
+                    let first = dims.len() - rest.len();
+                    let rows = self.reshape(x, [&[dims[..first].iter().product()], rest].concat())?;
+                    let op = Slice::take(self.type_of(rows.value).clone(), rows.place(0), places)?;
+                    let value = self.graph.add(op, &[rows.value])?;
+                    let dims = [&indices.dims[..indices.dims.len() - 1], rest].concat();
+                    one(self.reshape(&Placed { value, ..rows }, dims)?)
+                }
+                _ => Ok(None),
+            },
             "DepthToSpace" | "SpaceToDepth" => {
                 let (first, order, last) = shape::depth_and_space(node, &dims)?;
                 let blocks = self.reshape(x, first)?;
