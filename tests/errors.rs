@@ -11,10 +11,10 @@ use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::QuantizedArithmetic::{Integer, QOperator, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
-    DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatUnary, Function,
-    Grid, LayerNorm, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep,
-    Output, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Softmax,
-    StepFromRange, Sum, Table, Windows,
+    DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatPool, FloatUnary,
+    Function, Grid, LayerNorm, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule,
+    OptimizerStep, Output, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams,
+    Requantization, Requantize, Softmax, StepFromRange, Sum, Table, Windows,
 };
 use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -328,9 +328,11 @@ fn refused_by_float_ops(given: &TensorType, needle: &[&str]) -> Result<()> {
     let image = |t: TensorType| FloatConv::new(t, TensorType::float32([1, 1, 1, 1])?, Windows::default()).build();
     let dynamic = DynamicQuantize::new(given(), DType::Int8, DynamicGranularity::Row).build();
     let tensor = Granularity::Tensor;
-    refused::<Op, 14>([
+    refused::<Op, 16>([
         ("softmax", Softmax::new(given()).build().map(Op::from), needle),
         ("float unary", FloatUnary::new(given(), Function::Relu).map(Op::from), needle),
+        ("reduce", Reduce::new(given(), [0], Reduction::Sum).map(Op::from), needle),
+        ("float pool", FloatPool::max(given(), [1]).build().map(Op::from), needle),
         ("layer norm", LayerNorm::new(given(), ones(&[3])?, 1e-5).build().map(Op::from), needle),
         ("dynamic quantize", dynamic.map(Op::from), needle),
         ("observe range", ObserveRange::new(given(), tensor, RangeUpdate::MinMax).map(Op::from), needle),

@@ -10,8 +10,9 @@ use half::f16;
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Arithmetic, ConvPass, CrossEntropyGradient, DynamicGranularity, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Grid, GridGradient, LayerNorm, Linear,
-    LinearConv, Op, OptimizerRule, OptimizerStep, Padding, Softmax, StepFromRange, Sum, Windows,
+    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool, FloatUnary, Grid, GridGradient, LayerNorm,
+    Linear, LinearConv, Op, OptimizerRule, OptimizerStep, Padding, Reduce, Reduction, Softmax, StepFromRange, Sum,
+    Windows,
 };
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
@@ -170,6 +171,34 @@ fn sums_and_products() -> Result<()> {
         }
     }
     check("sums and products", cases, 0.6);
+    Ok(())
+}
+
+#[test]
+fn reductions() -> Result<()> {
+    let mut random = Random::new(1_010);
+    let mut cases = Vec::new();
+    for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+        for (turn, reduction) in
+            [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min, Reduction::L1, Reduction::L2]
+                .into_iter()
+                .enumerate()
+        {
+            let dims = [[3, 9, 4], [2, 70, 3], [5, 2, 130]][turn % 3];
+            let x = numbers.tensor(&mut random, &dims)?;
+            for axes in [&[2][..], &[1], &[0, 2]] {
+                let op = Reduce::new(x.tensor_type().clone(), axes, reduction)?;
+                cases.push((format!("{reduction:?} of {axes:?} of {numbers:?}"), op.into(), vec![x.clone()]));
+            }
+            let image = numbers.tensor(&mut random, &[1, 5, 6, 3])?;
+            let pool = match turn % 2 {
+                0 => FloatPool::average(image.tensor_type().clone(), [2, 3]).padding(Padding::SameUpper),
+                _ => FloatPool::max(image.tensor_type().clone(), [3, 2]).padding(Padding::SameLower),
+            };
+            cases.push((format!("pool of {numbers:?}"), pool.build()?.into(), vec![image]));
+        }
+    }
+    check("reductions", cases, 0.6);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ mod common;
 use common::{ARITHMETICS, FUNCTIONS, Random, check_op, check_op_within, context, first_difference, gpu_context};
 use half::f16;
 use lowbit::ops::{
-    ArgMax, Arithmetic, Concat, DynamicGranularity, DynamicQuantize, FloatBinary, FloatUnary, Function, Fused,
-    LayerNorm, Op, Select, Softmax, TopK,
+    ArgMax, Arithmetic, Concat, DynamicGranularity, DynamicQuantize, FloatBinary, FloatPool, FloatUnary, Function,
+    Fused, Gather, LayerNorm, Op, Padding, Reduce, Reduction, Select, Softmax, TopK,
 };
 use lowbit::{DType, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, reference};
 
@@ -230,6 +230,123 @@ fn arithmetic_broadcasts() -> Result<()> {
 }
 
 const ROWS: [[usize; 2]; 9] = [[0, 3], [3, 0], [1, 1], [5, 7], [9, 8], [17, 65], [2, 513], [1, 3000], [130, 3]];
+
+const REDUCTIONS: [Reduction; 6] =
+    [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min, Reduction::L1, Reduction::L2];
+
+/// Any axes: rows, columns, both with an axis between them, long ones that are cut into slices, and axes of one element.
+#[test]
+fn reductions_of_axes() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let contexts = [context, gpu_context().expect("there is an adapter")];
+    let mut random = Random::new(9_108);
+    let cases: [(&[usize], &[usize]); 19] = [
+        (&[1], &[0]),
+        (&[7], &[0]),
+        (&[3, 0], &[0]),
+        (&[3, 5], &[1]),
+        (&[3, 5], &[0]),
+        (&[3, 5], &[1, 0]),
+        (&[5, 1, 3], &[1]),
+        (&[17, 65], &[1]),
+        (&[65, 17], &[0]),
+        (&[2, 513, 3], &[1]),
+        (&[2, 7, 7, 19], &[1, 2]),
+        (&[2, 3, 4, 5], &[0, 2]),
+        (&[2, 3, 4, 5], &[1, 3]),
+        (&[2, 3, 2, 3, 2, 3, 2, 3], &[0, 2, 4, 6]),
+        (&[2, 3, 2, 3, 2, 3, 2, 3], &[7, 5, 3, 1]),
+        (&[1, 70_003], &[1]),
+        (&[9_001, 3], &[0]),
+        (&[130, 3, 67], &[0, 2]),
+        (&[40, 3, 300], &[0]),
+    ];
+    for reduction in REDUCTIONS {
+        let mut worst = 0.0f64;
+        for (dims, axes) in cases {
+            let count: usize = dims.iter().product();
+            let x = Tensor::new(dims, (0..count).map(|_| 2.0 * random.real()).collect::<Vec<f32>>())?;
+            let op: Op = Reduce::new(x.tensor_type().clone(), axes, reduction)?.into();
+            for context in &contexts {
+                let name = format!("{reduction:?} of {axes:?} of {dims:?}");
+                worst = worst.max(check_op_within(context, &name, &op, &[&x]).1);
+            }
+        }
+        println!("{reduction:?}: largest error {worst:.3} of its bound");
+    }
+    Ok(())
+}
+
+#[test]
+fn reductions_have_their_known_values() -> Result<()> {
+    let x = Tensor::new([2, 2, 2], vec![3.0f32, -4.0, 0.0, 1.0, -5.0, 12.0, 2.0, 2.0])?;
+    for (reduction, along_rows, of_planes) in [
+        (Reduction::Sum, [-1.0, 1.0, 7.0, 4.0], [0.0, 11.0]),
+        (Reduction::Mean, [-0.5, 0.5, 3.5, 2.0], [0.0, 2.75]),
+        (Reduction::Max, [3.0, 1.0, 12.0, 2.0], [3.0, 12.0]),
+        (Reduction::Min, [-4.0, 0.0, -5.0, 2.0], [-4.0, -5.0]),
+        (Reduction::L1, [7.0, 1.0, 17.0, 4.0], [8.0, 21.0]),
+        (Reduction::L2, [5.0, 1.0, 13.0, 8f32.sqrt()], [26f32.sqrt(), 177f32.sqrt()]),
+    ] {
+        let of = |axes: &[usize]| -> Result<Tensor> {
+            let op = Reduce::new(x.tensor_type().clone(), axes, reduction)?;
+            Ok(reference::run(&op.into(), &[&x])?.remove(0))
+        };
+        assert_eq!(of(&[2])?, Tensor::new([2, 2, 1], along_rows.to_vec())?, "{reduction:?}");
+        assert_eq!(of(&[1, 2])?, Tensor::new([2, 1, 1], of_planes.to_vec())?, "{reduction:?}");
+    }
+    Ok(())
+}
+
+/// Windows of every kind, some of them only padding.
+#[test]
+fn pools_of_floats() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_109);
+    let mut worst = 0.0f64;
+    let mut run = |name: &str, pool: FloatPool, x: &Tensor| {
+        worst = worst.max(check_op_within(&context, name, &pool.into(), &[x]).1);
+    };
+    for case in 0..20 {
+        let rank = random.pick(&[1usize, 2, 2, 3]);
+        let mut pick = |low: i64, high: i64| (0..rank).map(|_| random.integer(low, high) as usize).collect::<Vec<_>>();
+        let (kernel, stride, dilation) = (pick(1, 4), pick(1, 3), pick(1, 3));
+        let (begin, end) = (pick(0, 5), pick(0, 4));
+        let spatial: Vec<usize> =
+            pick(0, 6).iter().zip(&kernel).zip(&dilation).map(|((s, k), d)| s + (k - 1) * d + 1).collect();
+        let dims = [&[2], &spatial[..], &[random.pick(&[1usize, 3, 4, 19])]].concat();
+        let x = numbers(&mut random, &dims)?;
+        let padding = match random.next() % 4 {
+            0 => Padding::None,
+            1 => Padding::SameUpper,
+            _ => Padding::Explicit { begin, end },
+        };
+        let name = format!("{dims:?}, {kernel:?}, {stride:?}, {dilation:?}, {padding:?}");
+        let shared = |pool: lowbit::ops::FloatPoolBuilder| {
+            let pool = pool.stride(stride.clone()).dilation(dilation.clone()).padding(padding.clone());
+            if case % 3 == 0 { pool.round_up() } else { pool }
+        };
+        run(&format!("max {name}"), shared(FloatPool::max(x.tensor_type().clone(), kernel.clone())).build()?, &x);
+        let average = shared(FloatPool::average(x.tensor_type().clone(), kernel.clone()));
+        run(&format!("average {name}"), average.clone().build()?, &x);
+        run(&format!("average of all {name}"), average.count_padding().build()?, &x);
+    }
+    for dims in [&[1, 70_003, 5][..], &[2, 7, 7, 33], &[0, 3, 3, 2], &[1, 9, 10, 11, 17]] {
+        let x = numbers(&mut random, dims)?;
+        run("global average", FloatPool::global_average(x.tensor_type().clone()).build()?, &x);
+        run("global max", FloatPool::global_max(x.tensor_type().clone()).build()?, &x);
+    }
+    println!("pools: largest error {worst:.3} of its bound");
+    // Corners of a padded image have four taps inside it.
+    let x = Tensor::new([1, 3, 3, 1], (1..=9).map(|i| i as f32).collect::<Vec<_>>())?;
+    let padding = Padding::Explicit { begin: vec![1, 1], end: vec![1, 1] };
+    let pool = FloatPool::average(x.tensor_type().clone(), [3, 3]).stride([2, 2]).padding(padding);
+    let inside = reference::run(&pool.clone().build()?.into(), &[&x])?.remove(0);
+    assert_eq!(inside.values::<f32>()?, [3.0, 4.0, 6.0, 7.0]);
+    let all = reference::run(&pool.count_padding().build()?.into(), &[&x])?.remove(0);
+    assert_eq!(all.values::<f32>()?, [12.0f32 / 9.0, 16.0 / 9.0, 24.0 / 9.0, 28.0 / 9.0]);
+    Ok(())
+}
 
 #[test]
 fn softmax_of_rows() -> Result<()> {
@@ -509,6 +626,19 @@ fn refusals_name_both_numbers() -> Result<()> {
     says(Select::new(real(&[3])?, real(&[3])?, TensorType::new(DType::Int8, [3])?).map(drop), &["int8[3]", "Cast"]);
     says(Select::new(real(&[3])?, real(&[3])?, TensorType::int32([3])?).map(drop), &["float32[3]", "int32[3]"]);
     says(Select::new(real(&[3])?, real(&[4])?, real(&[1])?).map(drop), &["3", "4"]);
+    let sum = |dims: &[usize], axes: &[usize]| Reduce::new(real(dims)?, axes, Reduction::Sum).map(drop);
+    says(sum(&[3, 4], &[]), &["no axis", "[3, 4]"]);
+    says(sum(&[3, 4], &[2]), &["axis 2", "2 axes"]);
+    says(sum(&[3, 4], &[1, 1]), &["axis 1", "twice"]);
+    says(sum(&[3, 0], &[1]), &["axis 1", "no elements"]);
+    says(FloatPool::max(real(&[3, 4])?, [1, 1]).build().map(drop), &["2 dimensions", "3 to 5"]);
+    says(FloatPool::max(real(&[1, 4, 4, 1])?, [2]).build().map(drop), &["1 sizes", "2 spatial"]);
+    says(FloatPool::max(real(&[1, 300, 300, 1])?, [200, 200]).build().map(drop), &["40000", "32768"]);
+    let gather = |data: TensorType, axis, indices: TensorType| Gather::new(data, axis, indices).map(drop);
+    says(gather(real(&[3, 4])?, 2, TensorType::int32([1])?), &["axis 2", "2 axes"]);
+    says(gather(real(&[3, 4])?, 0, real(&[1])?), &["float32[1]", "int32"]);
+    let scaled = TensorType::new(DType::Int8, [3, 2])?.quantized(Quantization::symmetric_axis(1, vec![0.5, 0.25]))?;
+    says(gather(scaled, 0, TensorType::int32([1])?), &["int8[3, 2]", "dequantize"]);
     says(Softmax::new(TensorType::float32([])?).build().map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[])?).map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[3, 0])?).map(drop), &["[3, 0]", "without elements"]);

@@ -14,11 +14,11 @@ use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
     Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
     Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
-    ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select,
-    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
+    FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
+    Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
+    RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
+    RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -173,6 +173,10 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?).build()?.into(), 0)?.into()));
     let condition = TensorType::new(Uint8, [5, 1, 24])?;
     ops.push(("select", Select::new(condition, real(&[4, 1, 6, 1])?, real(&[4, 5, 6, 24])?)?.into()));
+    ops.push(("reduce", Reduce::new(real(&[4, 5, 6, 24])?, [1, 3], Reduction::Mean)?.into()));
+    ops.push(("reduce of slices", Reduce::new(real(&[3, 9_000])?, [1], Reduction::L2)?.into()));
+    ops.push(("float_pool", FloatPool::max(real(&[1, 12, 12, 24])?, [3, 2]).build()?.into()));
+    ops.push(("gather", Gather::new(codes(Uint8, &[6, 40])?, 0, TensorType::int32([9])?)?.into()));
     ops.push(("float_unary", FloatUnary::new(TensorType::float32([6, 40])?, Function::Gelu)?.into()));
     ops.push(("append", Append::new(codes(Uint8, &[6, 40])?, codes(Uint8, &[2, 40])?)?.into()));
     let rotary = Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 8])?, RotaryPairs::Halves)?;

@@ -16,11 +16,12 @@ use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
     Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
     Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
-    ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
-    RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
+    FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
+    Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
+    Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape,
+    Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose,
+    Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -276,7 +277,14 @@ fn shapes_alone_cost_nothing() {
     judge.check("of blocks", || BlockDequantize::new(TensorType::new(mx()?.element(), [SIDE, SIDE])?, mx()?).build());
     judge.check("float unary", || FloatUnary::new(TensorType::float32([MOST])?, Function::Gelu));
     judge.check("float binary", || FloatBinary::new(real(&[SIDE, 1])?, real(&[SIDE])?, Arithmetic::Add));
-    judge.check("select", || Select::new(codes(&[1, MOST])?, real(&[SIDE, 1])?, real(&[1])?));
+    judge.check("select", || Select::new(codes(&[1, SIDE])?, real(&[SIDE, 1])?, real(&[1])?));
+    judge.check("reduce", || Reduce::new(real(&[SIDE, SIDE])?, [0, 1], Reduction::Sum));
+    judge.check("reduce to many", || Reduce::new(real(&[1, MOST])?, [0], Reduction::L2));
+    judge.check("reduce rows", || Reduce::new(real(&[MOST])?, [0], Reduction::Max));
+    judge.check("float pool", || FloatPool::average(real(&[1, SIDE, SIDE, 1])?, [100, 100]).build());
+    judge.check("global float pool", || FloatPool::global_max(real(&[1, SIDE, SIDE, 1])?).build());
+    judge.check("gather", || Gather::new(codes(&[MOST, 1])?, 0, TensorType::int32([SIDE])?));
+    judge.check("gather too many", || Gather::new(codes(&[MOST, 1])?, 1, TensorType::int32([SIDE])?));
     judge.check("arg_max", || ArgMax::new(TensorType::new(DType::Float32, [1, MOST])?));
     for k in [1, 100, MOST] {
         judge.check("top_k", || TopK::new(TensorType::new(DType::Float32, [1, MOST])?, k).build());

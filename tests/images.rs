@@ -6,8 +6,8 @@ mod common;
 use common::{Random, check_op, context, dtypes, first_difference};
 use half::f16;
 use lowbit::ops::{
-    Concat, Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, QuantizedArithmetic,
-    Requantization, Reshape, Resize, Slice, Table, Transpose,
+    Concat, Coordinates, Dequantize, Fused, Gather, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize,
+    QuantizedArithmetic, Requantization, Reshape, Resize, Slice, Table, Transpose,
 };
 use lowbit::{
     Context, DType, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, pack, reference,
@@ -320,6 +320,46 @@ fn scales_follow_their_axis() -> Result<()> {
     assert!(message(Pad::new(x_type(), [0, 1, 0], [0; 3], PadMode::Edge)).contains("says nothing of what is added"));
     assert!(message(Pad::new(x_type(), [1, 0, 0], [0; 3], PadMode::Zero)).contains("several zero points"));
     println!("scales: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Indices from the beginning and the end, and outside, along any axis of data of every width, by indices of any rank.
+#[test]
+fn gather() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(39));
+    let cases: [(&[usize], usize, &[usize]); 11] = [
+        (&[5], 0, &[]),
+        (&[5], 0, &[7]),
+        (&[5, 3], 0, &[4]),
+        (&[5, 3], 1, &[9]),
+        (&[5, 19], 0, &[2, 3]),
+        (&[3, 5, 19], 1, &[2, 1]),
+        (&[3, 19, 5], 1, &[]),
+        (&[2, 3, 4, 70], 3, &[3, 5]),
+        (&[0, 3], 0, &[2]),
+        (&[4, 3], 0, &[0]),
+        (&[9, 300], 0, &[40]),
+    ];
+    for format in formats() {
+        for (dims, axis, of) in cases {
+            let data = any(&mut random, format, dims);
+            let data = match format {
+                DType::Int8 | DType::Uint8 => data.quantized(Quantization::tensor(0.5, random.zero_point(format)))?,
+                _ => data,
+            };
+            let extent = dims[axis] as i64;
+            let mut index = |i: usize| match i % 5 {
+                4 => random.pick(&[extent, -extent - 1, i64::from(i32::MAX), i64::from(i32::MIN)]) as i32,
+                _ => random.integer(-extent, extent.max(1) - 1) as i32,
+            };
+            let indices = Tensor::new(of, (0..of.iter().product()).map(&mut index).collect::<Vec<i32>>())?;
+            let op = Gather::new(data.tensor_type().clone(), axis, indices.tensor_type().clone())?;
+            let name = format!("{} along {axis} by {of:?}", data.tensor_type());
+            count += check_op(&context, &name, &op.into(), &[&data, &indices]);
+        }
+    }
+    println!("gather: {count} combinations on {}", context.description());
     Ok(())
 }
 

@@ -8,11 +8,12 @@ use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
     Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
     Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
-    ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    QuantizedArithmetic, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
-    RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
+    FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
+    Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
+    QuantizedArithmetic, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize,
+    Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold,
+    Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -609,6 +610,18 @@ fn floats() -> Result<Vec<Op>> {
         Arithmetic::GreaterOrEqual,
     ] {
         ops.push(FloatBinary::new(real.clone(), real.clone(), arithmetic)?.into());
+    }
+    for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min, Reduction::L1, Reduction::L2] {
+        for axes in [&[2][..], &[1], &[0, 2]] {
+            ops.push(Reduce::new(TensorType::float32([4, 4, 4])?, axes, reduction)?.into());
+        }
+        ops.push(Reduce::new(TensorType::float32([4, 9_000])?, [1], reduction)?.into());
+    }
+    let image = TensorType::float32([1, 4, 4, 4])?;
+    ops.push(FloatPool::max(image.clone(), [2, 2]).build()?.into());
+    ops.push(FloatPool::average(image, [2, 2]).build()?.into());
+    for dtype in [DType::Int4, DType::Uint8, DType::Float16, DType::Float32] {
+        ops.push(Gather::new(TensorType::new(dtype, [4, 4])?, 0, TensorType::int32([4])?)?.into());
     }
     for condition in [DType::Float32, DType::Uint8] {
         ops.push(Select::new(TensorType::new(condition, [4, 4])?, real.clone(), real.clone())?.into());

@@ -22,8 +22,10 @@ mod float_binary;
 #[cfg(feature = "train")]
 mod float_conv;
 mod float_matmul;
+mod float_pool;
 mod float_unary;
 mod fused;
+mod gather;
 mod joint_linear;
 mod layer_norm;
 mod linear;
@@ -39,6 +41,7 @@ mod pool;
 mod quantize;
 mod quantize_weights;
 mod quantized_arithmetic;
+mod reduce;
 mod requantize;
 mod reshape;
 mod resize;
@@ -80,6 +83,7 @@ pub(crate) use float_conv::four;
 #[cfg(feature = "train")]
 pub use float_conv::{ConvPass, FloatConvBuilder, Windows};
 pub use float_matmul::FloatMatmulBuilder;
+pub use float_pool::FloatPoolBuilder;
 pub use float_unary::Function;
 pub(crate) use fused::PostOp;
 pub use layer_norm::LayerNormBuilder;
@@ -98,6 +102,7 @@ pub use pad::PadMode;
 pub use pool::{PoolBuilder, PoolKind};
 pub use quantize::{DequantizeBuilder, QuantizeBuilder};
 pub use quantized_arithmetic::QuantizedArithmetic;
+pub use reduce::Reduction;
 pub(crate) use resize::Interpolation;
 pub use resize::{Coordinates, Nearest, ResizeBuilder};
 pub use rotary::RotaryPairs;
@@ -211,6 +216,9 @@ ops! {
         float_unary: FloatUnary;
         float_binary: FloatBinary;
         select: Select;
+        reduce: Reduce;
+        float_pool: FloatPool;
+        gather: Gather;
         softmax: Softmax;
         layer_norm: LayerNorm;
         arg_max: ArgMax;
@@ -323,6 +331,7 @@ impl Op {
             Self::Slice(op) => op.rows_from_end(),
             Self::TopK(op) if op.inputs()[0].shape().rank() == 1 => op.k(),
             Self::ArgMax(op) if op.inputs()[0].shape().rank() == 1 => 1,
+            Self::Reduce(op) => op.least_rows(),
             _ => 0,
         }
     }

@@ -6,7 +6,7 @@ use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
 use super::sums::{self, Channel, Offsets, Weights};
-use super::window::{Padding, Window, WindowRequest};
+use super::window::{Padding, Window, WindowRequest, pooled_dims};
 use crate::error::{Result, require};
 use crate::numeric::Multiplier;
 use crate::tensor::TensorType;
@@ -64,7 +64,7 @@ pub struct Pool {
 }
 
 /// The largest number of taps in a sequential f32 sum: lavapipe ends its loops after about 65,535 iterations.
-const MOST_TAPS: usize = 32_768;
+pub(super) const MOST_TAPS: usize = 32_768;
 
 /// Describes a [`Pool`].
 #[derive(Debug, Clone)]
@@ -228,19 +228,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool> {
         let input = self.input;
         let (scale, zero_point) = require_per_tensor("the image", &input)?;
-        let rank = input.shape().rank();
-        require!(
-            (3..=5).contains(&rank),
-            "the image {input} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
-        );
-        let spatial = &input.dims()[1..rank - 1];
-        require!(
-            self.window.kernel.len() == spatial.len(),
-            "the kernel has {} sizes, but {input} has {} spatial dimensions",
-            self.window.kernel.len(),
-            spatial.len()
-        );
-        let window = self.window.resolve(spatial)?;
+        let (window, shape) = pooled_dims(&input, &self.window)?;
         require!(
             self.kind == PoolKind::Average || self.output.is_none(),
             "a max pool keeps the input's scale: requantize afterwards instead of giving it an output"
@@ -251,9 +239,8 @@ impl PoolBuilder {
         );
         let output = self.output.map_or_else(|| Requantization::new(input.dtype(), scale, zero_point), Ok)?;
         require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
-        let whole = window.kernel == window.input && window.begin == [0; 3] && window.end == [0; 3];
         let arithmetic = match QuantizedArithmetic::resolve(self.arithmetic, output.mode(), false)? {
-            QuantizedArithmetic::QOperator if whole => QuantizedArithmetic::Integer,
+            QuantizedArithmetic::QOperator if window.is_whole() => QuantizedArithmetic::Integer,
             arithmetic => arithmetic,
         };
         let counts = match self.kind {
@@ -285,12 +272,6 @@ impl PoolBuilder {
             scale: 1.0,
             real_bias: None,
         });
-        let channels = input.shape().row_length();
-        let shape: Vec<usize> = [input.dims()[0]]
-            .into_iter()
-            .chain(window.output_spatial(rank - 2).iter().copied())
-            .chain([channels])
-            .collect();
         let output_type = match self.kind {
             PoolKind::Average => output.byte_type(&shape)?,
             PoolKind::Max => Requantization::new(input.dtype(), scale, zero_point)?.tensor_type(&shape)?,

@@ -2,6 +2,7 @@
 //! transposed. Convolution, patches and pooling share it.
 
 use crate::error::{Result, require};
+use crate::tensor::TensorType;
 
 /// The padding around an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -228,7 +229,30 @@ impl WindowRequest {
     }
 }
 
+/// The window of a pool over an image, and the dimensions of its output.
+pub(super) fn pooled_dims(image: &TensorType, request: &WindowRequest) -> Result<(Window, Vec<usize>)> {
+    let (dims, rank) = (image.dims(), image.shape().rank());
+    require!(
+        (3..=5).contains(&rank),
+        "the image {image} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
+    );
+    let spatial = &dims[1..rank - 1];
+    require!(
+        request.kernel.len() == spatial.len(),
+        "the kernel has {} sizes, but {image} has {} spatial dimensions",
+        request.kernel.len(),
+        spatial.len()
+    );
+    let window = request.resolve(spatial)?;
+    Ok((window, [&dims[..1], window.output_spatial(rank - 2), &dims[rank - 1..]].concat()))
+}
+
 impl Window {
+    /// True if there is one window, the image without padding.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.kernel == self.input && self.begin == [0; 3] && self.end == [0; 3]
+    }
+
     pub(crate) fn taps(&self) -> usize {
         self.kernel.iter().product()
     }

@@ -579,10 +579,11 @@ mod tests {
         Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
         Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
         FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
-        FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
-        ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
-        Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
-        RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+        FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
+        Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode,
+        Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
+        Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum,
+        Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -699,6 +700,11 @@ mod tests {
             FloatUnary::new(TensorType::float32([e, 5])?, Function::Gelu)?.into(),
             FloatBinary::new(real(&[e, 5])?, real(&[e, 5])?, Arithmetic::Add)?.into(),
             FloatBinary::new(real(&[e, 5])?, real(&[5])?, Arithmetic::Multiply)?.into(),
+            Reduce::new(real(&[e, 5, 6])?, [1], Reduction::Sum)?.into(),
+            Reduce::new(real(&[e, 5, 6])?, [0, 2], Reduction::Max)?.into(),
+            FloatPool::average(real(&[e, 6, 5, 4])?, [2, 2]).build()?.into(),
+            Gather::new(int8(&[e, 5])?, 1, TensorType::int32([3])?)?.into(),
+            Gather::new(int8(&[9, 5])?, 0, TensorType::int32([e, 3])?)?.into(),
             Select::new(int8(&[e, 1])?, real(&[e, 5])?, real(&[5])?)?.into(),
             Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),

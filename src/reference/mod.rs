@@ -23,8 +23,10 @@ mod float_binary;
 #[cfg(feature = "train")]
 mod float_conv;
 mod float_matmul;
+mod float_pool;
 mod float_unary;
 mod fused;
+mod gather;
 mod joint_linear;
 mod layer_norm;
 mod linear;
@@ -40,6 +42,7 @@ mod pool;
 mod quantize;
 mod quantize_weights;
 mod rearrange;
+mod reduce;
 mod requantize;
 mod reshape;
 mod resize;

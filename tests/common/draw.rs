@@ -7,10 +7,11 @@ use lowbit::ops::{
     Add, Append, AppendQuantized, ArgMax, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv,
     ConvPass, Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
-    FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
-    Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding,
-    Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
-    RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
+    Matmul, Multiply, Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad,
+    PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
+    Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table,
+    TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
@@ -371,6 +372,9 @@ impl Draw {
     fn pool(&mut self) -> Result<Op> {
         let (image, kernel, rank) = self.window(1, 3);
         let image = [&image[..image.len() - 1], &[self.size()]].concat();
+        if self.one_in(3) {
+            return self.float_pool(TensorType::float32(image)?, kernel, rank);
+        }
         let image = if self.one_in(4) { self.tensor_type(&image)? } else { self.simple(&image)? };
         let mut pool = match self.random.next() % 6 {
             0 => Pool::global_average(image),
@@ -390,6 +394,20 @@ impl Draw {
         }
         if self.one_in(4) {
             pool = pool.count_padding();
+        }
+        Ok(pool.build()?.into())
+    }
+
+    fn float_pool(&mut self, image: TensorType, kernel: Vec<usize>, rank: usize) -> Result<Op> {
+        let mut pool = match self.random.next() % 6 {
+            0 => FloatPool::global_average(image),
+            1 => FloatPool::global_max(image),
+            2 | 3 => FloatPool::max(image, kernel),
+            _ => FloatPool::average(image, kernel).count_padding(),
+        };
+        pool = pool.padding(self.padding(rank));
+        if self.one_in(3) {
+            pool = pool.stride(self.steps(rank)).dilation(self.steps(rank)).round_up();
         }
         Ok(pool.build()?.into())
     }
@@ -673,7 +691,14 @@ impl Draw {
             true => self.tensor_type(&dims)?,
             false => TensorType::new(self.pick(DType::ALL), &dims[..])?,
         };
-        Ok(match self.random.next() % 6 {
+        Ok(match self.random.next() % 7 {
+            6 => {
+                let axis = if self.odd(12) { self.size() } else { self.upto(rank.saturating_sub(1)) };
+                let rank = self.upto(2);
+                let indices = TensorType::int32(self.sizes(rank))?;
+                let data = if self.one_in(3) { input } else { TensorType::new(input.dtype(), dims)? };
+                Gather::new(data, axis, indices)?.into()
+            }
             0 => {
                 let mut order: Vec<usize> = (0..rank).collect();
                 for i in (1..rank).rev() {
@@ -791,11 +816,18 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 19 {
+        Ok(match self.random.next() % 20 {
+            19 => {
+                let reductions =
+                    [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min, Reduction::L1, Reduction::L2];
+                let axes: Vec<usize> = (0..rank).filter(|_| self.one_in(2)).collect();
+                let axes = if self.odd(9) { self.sizes(1) } else { axes };
+                Reduce::new(TensorType::float32(dims)?, axes, self.pick(&reductions))?.into()
+            }
             18 => {
                 let dtype = self.pick(&FLOATS);
                 let cache = TensorType::new(dtype, [&dims[..], &[self.size()]].concat())?;
-                let rows = [&[self.upto(dims[0])], &cache.dims()[1..]].concat();
+                let rows = [&[self.upto(cache.dims()[0])], &cache.dims()[1..]].concat();
                 let queries = TensorType::float32([rows[0], self.size(), cache.shape().row_length()])?;
                 let table = TensorType::float32([7, 4])?;
                 let pairs = self.pick(&[RotaryPairs::Halves, RotaryPairs::Interleaved]);
@@ -806,7 +838,7 @@ impl Draw {
             17 => {
                 let dtype = self.pick(&[DType::Int8, DType::Int4]);
                 let cache = TensorType::new(dtype, [&dims[..], &[12]].concat())?.with_dynamic_scales();
-                let rows = [&[self.upto(dims[0])], &cache.dims()[1..]].concat();
+                let rows = [&[self.upto(cache.dims()[0])], &cache.dims()[1..]].concat();
                 let scales = self.pick(&[DynamicGranularity::Row, DynamicGranularity::Group(8)]);
                 let append = AppendQuantized::new(cache, TensorType::float32(rows)?, scales)?;
                 match self.one_in(2) {
@@ -818,7 +850,7 @@ impl Draw {
                 let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Float16]);
                 let cache = TensorType::new(dtype, [&dims[..], &[5]].concat())?;
                 let mut rows = cache.dims().to_vec();
-                rows[0] = self.random.integer(0, dims[0] as i64) as usize;
+                rows[0] = self.random.integer(0, cache.dims()[0] as i64) as usize;
                 let rounded = dtype == DType::Float16 && self.one_in(2);
                 let rows = TensorType::new(if rounded { DType::Float32 } else { dtype }, rows)?;
                 let append = Append::new(cache, rows)?;

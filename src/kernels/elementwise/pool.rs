@@ -7,11 +7,11 @@ use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_candidates, line_groups, parameters,
 };
-use crate::ops::{Output, Pool, PoolKind, PostOp, QuantizedArithmetic};
+use crate::ops::{Output, Pool, PoolKind, PostOp, QuantizedArithmetic, Window};
 
 parameters! {
     /// `shaders/elementwise/pool_params.wgsl`.
-    struct Params {
+    pub(super) struct Params {
         in_size: [u32; 4],
         out_size: [u32; 4],
         kernel: [u32; 4],
@@ -89,9 +89,8 @@ fn launches(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &De
     candidates
 }
 
-fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
-    let window = op.window();
-    let stage = epilogue.parameters();
+/// The parameters of a window.
+pub(super) fn of_window(window: Window) -> Params {
     let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
     Params {
         in_size: axes(window.input),
@@ -101,6 +100,13 @@ fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
         dilation: axes(window.dilation),
         pad: axes(window.begin),
         pad_end: axes(window.end),
+        ..Params::default()
+    }
+}
+
+fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
+    let stage = epilogue.parameters();
+    Params {
         n: op.input().shape().row_length() as u32,
         input_words: epilogue::row_words(op.input()),
         output_words: stage.output_words,
@@ -117,7 +123,7 @@ fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
         input_scale: op.input().parameters(0).0.to_bits(),
         output_scale: op.output().scale().to_bits(),
         least_count: op.least_count() as u32,
-        ..Params::default()
+        ..of_window(op.window())
     }
 }
 

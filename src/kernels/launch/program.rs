@@ -273,6 +273,7 @@ parts! {
         ROTARY_APPEND = "layout/rotary_append";
         "elementwise/rotated_pair";
         "elementwise/rotate_bits";
+        GATHER = "layout/gather";
         RESHAPE = "layout/reshape";
         RESIZE = "layout/resize";
         CONCAT = "layout/concat";
@@ -295,6 +296,8 @@ parts! {
         FLOAT_UNARY = "elementwise/float_unary";
         FLOAT_BINARY = "elementwise/float_binary";
         SELECT = "elementwise/select";
+        REDUCE = "elementwise/reduce";
+        FLOAT_POOL = "elementwise/float_pool";
         "elementwise/token_position";
         "elementwise/rotate";
         ROTARY = "elementwise/rotary";

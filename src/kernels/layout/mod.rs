@@ -3,7 +3,8 @@
 pub(super) mod append;
 pub(super) mod append_quantized;
 pub(super) mod concat;
-pub(super) mod moved;
+pub(super) mod gather;
+mod moved;
 pub(super) mod rearrange;
 pub(super) mod reshape;
 pub(super) mod resize;
