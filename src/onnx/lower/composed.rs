@@ -2,10 +2,12 @@
 
 use super::layout::{Operand, Placed};
 use super::{Lowering, Value};
-use crate::error::{Result, require};
-use crate::onnx::array::Array;
+use crate::error::{Result, refuse, require};
+use crate::numeric::DType;
+use crate::onnx::array::{Array, Element};
+use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
-use crate::ops::{Arithmetic, Function, LayerNorm, Slice};
+use crate::ops::{Arithmetic, Function, LayerNorm, Reduce, Reduction, Select, Slice, TopK};
 use crate::tensor::Tensor;
 
 /// A number as an operand.
@@ -18,11 +20,60 @@ impl Lowering<'_> {
     pub(super) fn composed(&mut self, node: &NodeProto) -> Result<Option<Vec<Value>>> {
         let made = match &*node.op() {
             "CastLike" => {
-                let like = self.value(node, 1)?;
-                let like = self.real(&like)?;
-                let (x, like) = (self.numbers(node, 0)?, self.type_of(like.value).dtype());
-                require!(like == crate::DType::Float32, "no op casts to {like} here");
-                x
+                let like = match self.value(node, 1)? {
+                    Value::Placed(like) => self.type_of(like.value).dtype(),
+                    _ => refuse!("the type that it casts to is not known"),
+                };
+                let to = match like {
+                    DType::Float32 => Element::Float,
+                    DType::Float16 => Element::Float16,
+                    DType::Int32 => Element::Int32,
+                    other => Element::Code(other),
+                };
+                self.cast(node, to)?
+            }
+            "LpNormalization" => {
+                let x = self.numbers(node, 0)?;
+                let place = x.place(axis_of(node.int("axis", -1), x.order.len())?);
+                let norm = if node.int("p", 2) == 1 { Reduction::L1 } else { Reduction::L2 };
+                let length = self.graph.add(Reduce::new(self.type_of(x.value).clone(), [place], norm)?, &[x.value])?;
+                let length = Placed { value: length, ..x.clone() };
+                self.binary(&[Operand::Placed(x), Operand::Placed(length)], Arithmetic::Divide)?
+            }
+            "Trilu" => {
+                let value = self.value(node, 0)?;
+                let x = self.real(&value)?;
+                let dims = self.dims(&x);
+                let &[.., rows, columns] = &dims[..] else { refuse!("its input has {} dimensions", dims.len()) };
+                let shift = self.optional(node, 1)?.map(|k| k.as_integers()).transpose()?;
+                let shift = shift.and_then(|k| k.first().copied()).unwrap_or(0);
+                let upper = node.int("upper", 1) != 0;
+                let kept = |i: usize, j: usize| {
+                    let distance = (j as i64 - i as i64).saturating_sub(shift);
+                    f32::from(u8::from(if upper { distance >= 0 } else { distance <= 0 }))
+                };
+                let mask = (0..rows).flat_map(|i| (0..columns).map(move |j| kept(i, j))).collect();
+                let is_integer = self.type_of(x.value).dtype() == DType::Int32;
+                let zero = if is_integer { Array::integers([1], vec![0]) } else { Array::reals([1], vec![0.0]) };
+                let mask = Operand::Known(Array::reals([rows, columns], mask));
+                let (values, order) = self.aligned(&[mask, Operand::Placed(x), Operand::Known(zero)])?;
+                let [mask, x, zero] = [values[0], values[1], values[2]].map(|value| self.type_of(value).clone());
+                let value = self.graph.add(Select::new(mask, x, zero)?, &values)?;
+                Placed { value, order }
+            }
+            "TopK" => {
+                let x = self.numbers(node, 0)?;
+                let k = self.known(node, 1, "number")?.as_integers()?;
+                let k = k.first().and_then(|&k| usize::try_from(k).ok()).unwrap_or(0);
+                let rank = x.order.len();
+                let axis = axis_of(node.int("axis", -1), rank)?;
+                let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+                let rows = self.arranged(&x, &order)?;
+                let best = TopK::new(self.type_of(rows).clone(), k);
+                let best = if node.int("largest", 1) == 0 { best.least() } else { best };
+                let made = self.graph.add_all(best.build()?, &[rows])?;
+                let placed = |value| Value::Placed(Placed { value, order: order.clone() });
+                return Ok(Some(made.into_iter().map(placed).collect()));
             }
             "Xor" => {
                 let (a, b) = (self.numbers(node, 0)?, self.numbers(node, 1)?);

@@ -39,7 +39,7 @@ impl Lowering<'_> {
             return self.binary_node(node, arithmetic).map(|y| vec![Value::Placed(y)]);
         }
         let made = match &*node.op() {
-            "Cast" => self.cast(node)?,
+            "Cast" => self.cast(node, Element::of(node.int("to", 0) as i32)?)?,
             "Not" => {
                 let x = self.numbers(node, 0)?;
                 self.binary(&[Operand::Known(Array::reals([1], vec![1.0])), Operand::Placed(x)], Arithmetic::Subtract)?
@@ -209,30 +209,26 @@ impl Lowering<'_> {
         Ok(Placed { value, order })
     }
 
-    fn cast(&mut self, node: &NodeProto) -> Result<Placed> {
-        let to = Element::of(node.int("to", 0) as i32)?;
+    /// The value of an input in another type. Truth values are the numbers 0 and 1, and integers of 64 bits those of 32.
+    pub(super) fn cast(&mut self, node: &NodeProto, to: Element) -> Result<Placed> {
         let value = self.value(node, 0)?;
         let placed = self.real(&value)?;
         let from = self.type_of(placed.value).dtype();
         match to {
-            Element::Float | Element::Double => self.numbers(node, 0),
-            Element::Float16 => {
-                let x = self.numbers(node, 0)?;
-                let value =
-                    self.graph.add(Cast::new(self.type_of(x.value).clone(), DType::Float16).build()?, &[x.value])?;
-                Ok(Placed { value, ..x })
-            }
-            // Integers of 32 and of 64 bits are int32 in the graph.
+            Element::Float | Element::Double if from.range().is_some() => self.numbers(node, 0),
             Element::Int32 | Element::Int64 if from == DType::Int32 => Ok(placed),
             Element::Bool => {
-                // Truth values are the numbers 0 and 1.
                 let x = self.numbers(node, 0)?;
                 let zero = Operand::Known(Array::reals([1], vec![0.0]));
                 let size = self.unary(&x, Function::Abs)?;
                 self.binary(&[Operand::Placed(size), zero], Arithmetic::Greater)
             }
-            Element::Code(dtype) => {
-                let cast = Cast::new(self.type_of(placed.value).clone(), dtype);
+            Element::Float | Element::Double | Element::Float16 | Element::Code(_) if from != DType::Int32 => {
+                let to = if to == Element::Double { DType::Float32 } else { to.dtype()? };
+                if from == to {
+                    return Ok(placed);
+                }
+                let cast = Cast::new(self.type_of(placed.value).clone(), to);
                 let cast = if node.int("saturate", 1) == 0 { cast.non_saturating() } else { cast };
                 let value = self.graph.add(cast.build()?, &[placed.value])?;
                 Ok(Placed { value, ..placed })
@@ -339,20 +335,21 @@ impl Lowering<'_> {
         self.binary(&[Operand::Placed(product), Operand::Known(Array::reals(dims, offset))], Arithmetic::Add)
     }
 
-    /// A product of matrices of numbers.
+    /// A product of matrices of numbers. A vector is a row on the left and a column on the right.
     fn matmul(&mut self, a: &Value, b: &Value, bias: Option<Tensor>) -> Result<Placed> {
+        let ranks = [self.dims_of_value(a)?.len(), self.dims_of_value(b)?.len()];
+        require!(!ranks.contains(&0), "a factor is a single number");
         let lhs = self.numbers_of(a)?;
-        require!(lhs.order.len() >= 2, "its first factor has {} dimensions", lhs.order.len());
+        let lhs = if ranks[0] == 1 { self.unsqueezed(&lhs, &[0])? } else { lhs };
         let lhs = self.in_rows(&lhs)?;
         let (factor, inputs) = match b {
             Value::Known(array) => {
-                require!(array.dims.len() >= 2, "its second factor has {} dimensions", array.dims.len());
-                let tensor = Tensor::new(array.dims.clone(), array.as_reals()?)?;
-                (Factor::from(tensor), vec![lhs])
+                let dims = if ranks[1] == 1 { vec![array.dims[0], 1] } else { array.dims.clone() };
+                (Factor::from(Tensor::new(dims, array.as_reals()?)?), vec![lhs])
             }
             b => {
                 let b = self.numbers_of(b)?;
-                require!(b.order.len() >= 2, "its second factor has {} dimensions", b.order.len());
+                let b = if ranks[1] == 1 { self.unsqueezed(&b, &[1])? } else { b };
                 let rhs = self.in_rows(&b)?;
                 (Factor::from(self.type_of(rhs).clone()), vec![lhs, rhs])
             }
@@ -363,7 +360,10 @@ impl Lowering<'_> {
             None => product,
         };
         let value = self.graph.add(product.build()?, &inputs)?;
-        Ok(self.plain(value))
+        let made = self.plain(value);
+        let rank = made.order.len();
+        let singles = [(ranks[0] == 1).then_some(rank - 2), (ranks[1] == 1).then_some(rank - 1)];
+        self.squeezed(&made, &singles.into_iter().flatten().collect::<Vec<_>>())
     }
 
     fn gemm(&mut self, node: &NodeProto) -> Result<Placed> {

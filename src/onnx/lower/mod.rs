@@ -8,6 +8,7 @@ mod floats;
 mod layout;
 mod moves;
 mod reductions;
+mod resize;
 mod windows;
 
 use std::collections::{HashMap, HashSet};

@@ -1,6 +1,7 @@
 //! Nodes that only move elements, or choose among them: they do the same with codes as with the numbers that these stand for.
 
 use super::layout::{Operand, Placed, channels_last};
+use super::resize::Grid;
 use super::windows::Windows;
 use super::{Lowering, Value};
 use crate::error::{Result, refuse, require};
@@ -8,7 +9,8 @@ use crate::numeric::DType;
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
-use crate::ops::{Concat, Coordinates, Nearest, Pad, PadMode, Pool, Resize, Slice};
+use crate::ops::{Concat, Coordinates, FloatMatmul, Nearest, Pad, PadMode, Pool, Resize, Slice};
+use crate::tensor::{Quantization, Tensor};
 
 impl Lowering<'_> {
     /// The outputs of such a node for its first input; `None` if it is another.
@@ -122,6 +124,10 @@ impl Lowering<'_> {
                 let spatial = rank.saturating_sub(2);
                 let kernel = node.sizes("kernel_shape", &vec![0; spatial])?;
                 let image = self.arranged(x, &channels_last(rank))?;
+                let image = match self.type_of(image).quantization() {
+                    Some(_) => image,
+                    None => self.graph.rescaled(image, Quantization::tensor(1.0, 0))?,
+                };
                 let windows = Windows::of(node, self.type_of(image), &kernel)?;
                 let pool = Pool::max(self.type_of(image).clone(), kernel)
                     .stride(windows.strides)
@@ -136,13 +142,7 @@ impl Lowering<'_> {
                 let value = self.graph.add(Pool::global_max(self.type_of(image).clone()).build()?, &[image])?;
                 one(Placed { value, order: channels_last(rank) })
             }
-            "Resize" | "Upsample" => {
-                let mode = node.text("mode", "nearest")?;
-                if mode != "nearest" && !self.type_of(x.value).dtype().is_8_bit() {
-                    refuse!("the mode {mode} is for codes only");
-                }
-                one(self.resized(node, x, &dims)?)
-            }
+            "Resize" | "Upsample" => one(self.resized(node, x, &dims)?),
             "Pad" => {
                 let (begin, end, mode) = self.padding_of(node, &dims)?;
                 let own = |list: &[usize]| x.order.iter().map(|&axis| list[axis]).collect::<Vec<_>>();
@@ -184,7 +184,7 @@ impl Lowering<'_> {
     }
 
     /// The value with axes of extent 1 at these places, which lie first in memory.
-    fn unsqueezed(&mut self, x: &Placed, axes: &[usize]) -> Result<Placed> {
+    pub(super) fn unsqueezed(&mut self, x: &Placed, axes: &[usize]) -> Result<Placed> {
         let own = self.type_of(x.value).dims();
         let dims = [vec![1; axes.len()], own.to_vec()].concat();
         let others: Vec<usize> = (0..dims.len()).filter(|axis| !axes.contains(axis)).collect();
@@ -254,34 +254,30 @@ impl Lowering<'_> {
             (Some(array), _) => Some(array.as_reals()?),
             (None, scales) => scales.map(<[f32]>::to_vec),
         };
-        let sizes: Vec<usize> = match (sizes, &scales) {
-            (Some(sizes), _) => super::dims_of(&sizes.as_integers()?)?,
-            (None, Some(scales)) => {
-                dims.iter().zip(scales).map(|(&d, &s)| (d as f64 * f64::from(s)).floor() as usize).collect()
-            }
-            (None, None) => refuse!("neither scales nor sizes are given"),
-        };
-        require!(sizes.len() == rank && rank >= 3, "{dims:?} can't become {sizes:?}");
-        require!(sizes[..2] == dims[..2], "it resizes the batch or the channels: {dims:?} to {sizes:?}");
-        for (i, (&from, &to)) in dims.iter().zip(&sizes).enumerate() {
-            let scale = scales.as_ref().map_or(to as f64 / from as f64, |scales| scales[i].into());
-            require!(
-                (scale * from as f64 - to as f64).abs() < 1e-3,
-                "a scale of {scale} makes {to} of {from}, whose quotient is another: give sizes in its place"
-            );
-        }
-        let coordinates =
-            match node.text("coordinate_transformation_mode", if old { "asymmetric" } else { "half_pixel" })? {
+        let sizes = sizes.map(|sizes| super::dims_of(&sizes.as_integers()?)).transpose()?;
+        let grid = Grid::of(node, dims, scales, sizes)?;
+        let mode = node.text("mode", "nearest")?;
+        let image = self.type_of(x.value).clone();
+        let is_linear = mode == "linear" && image.dtype().is_8_bit();
+        if mode == "nearest" || is_linear {
+            let coordinates = match grid.coordinates {
                 "asymmetric" => Coordinates::Asymmetric,
                 "half_pixel" => Coordinates::HalfPixel,
                 "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
                 "align_corners" => Coordinates::AlignCorners,
                 other => refuse!("coordinate_transformation_mode is {other}"),
             };
-        let image = self.arranged(x, &channels_last(rank))?;
-        let (input, spatial) = (self.type_of(image).clone(), sizes[2..].to_vec());
-        let op = match node.text("mode", "nearest")? {
-            "nearest" => {
+            require!(
+                rank >= 3 && grid.sizes[..2] == dims[..2],
+                "it resizes {dims:?} to {:?}, which is no image",
+                grid.sizes
+            );
+            grid.require_whole(dims)?;
+            let image = self.arranged(x, &channels_last(rank))?;
+            let (input, spatial) = (self.type_of(image).clone(), grid.sizes[2..].to_vec());
+            let op = if is_linear {
+                Resize::linear(input, spatial)
+            } else {
                 let rounding = match node.text("nearest_mode", if old { "floor" } else { "round_prefer_floor" })? {
                     "round_prefer_floor" => Nearest::PreferFloor,
                     "round_prefer_ceil" => Nearest::PreferCeil,
@@ -290,12 +286,22 @@ impl Lowering<'_> {
                     other => refuse!("nearest_mode is {other}"),
                 };
                 Resize::nearest(input, spatial).rounding(rounding)
-            }
-            "linear" => Resize::linear(input, spatial),
-            other => refuse!("the mode is {other}"),
-        };
-        let value = self.graph.add(op.coordinates(coordinates).build()?, &[image])?;
-        Ok(Placed { value, order: channels_last(rank) })
+            };
+            let value = self.graph.add(op.coordinates(coordinates).build()?, &[image])?;
+            return Ok(Placed { value, order: channels_last(rank) });
+        }
+        // Along each axis it is a product with the weights of its elements.
+        require!(image.dtype() == DType::Float32, "the mode {mode} is not for {}", image.dtype());
+        let mut x = x.clone();
+        for axis in (0..rank).filter(|&axis| grid.sizes[axis] != dims[axis] || grid.scales[axis] != 1.0) {
+            let weights = grid.weights(node, axis, dims[axis])?;
+            let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+            let rows = self.arranged(&x, &order)?;
+            let weights = Tensor::new([grid.sizes[axis], dims[axis]], weights)?;
+            let product = FloatMatmul::new(self.type_of(rows).clone(), weights).transposed_rhs().build()?;
+            x = Placed { value: self.graph.add(product, &[rows])?, order };
+        }
+        Ok(x)
     }
 
     /// Tensors of one type joined along an axis, in the order of axes of the largest.
