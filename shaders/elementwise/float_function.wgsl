@@ -39,8 +39,8 @@ fn bounded_tanh(x: f32) -> f32 {
     return select(size, -size, x < 0.0);
 }
 
-// 1 − erf(z) for z ≥ 0: a polynomial in t = 1 / (1 + p z) times e^-z², within 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical
-// Functions, 7.1.26).
+// 1 − erf(z) for z ≥ 0: a polynomial in t = 1 / (1 + p z) times e^-z², within 1.5e-7 (Abramowitz and Stegun, Handbook of
+// Mathematical Functions, 7.1.26).
 fn error_tail(size: f32) -> f32 {
     let z = min(size, 9.0);
     let t = 1.0 / (1.0 + 0.3275911 * z);
@@ -84,8 +84,8 @@ fn exponential(x: f32) -> f32 {
     return exp(max(x, -104.0));
 }
 
-// log(1 + e^x) = max(x, 0) + log(1 + p) of p = e^-|x|. log(1 + p) = 2 · atanh(s) of s = p / (2 + p), at most 1/3: its power series up
-// to s^13 keeps the digits of a small p, unlike the logarithm of a sum.
+// log(1 + e^x) = max(x, 0) + log(1 + p) of p = e^-|x|. log(1 + p) = 2 · atanh(s) of s = p / (2 + p), at most 1/3: its power series
+// up to s^13 keeps the digits of a small p, unlike the logarithm of a sum.
 fn softplus(x: f32) -> f32 {
     let p = exponential(-abs(x));
     let s = p / (2.0 + p);

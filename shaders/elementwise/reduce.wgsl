@@ -4,8 +4,8 @@
 //   numbers      x y z x y z x y z        reduced axes where they lie from there on. Long ones are cut into slices:
 //                                         a second launch, of rows, reduces their results.
 //
-// LANES invocations share a row, which is a slice of an output. If the last axis is reduced, neighbouring invocations are its lanes;
-// else they are neighbouring outputs.
+// LANES invocations share a row, which is a slice of an output. If the last axis is reduced, neighbouring invocations are its
+// lanes; else they are neighbouring outputs.
 //
 // Meaning: reference/reduce.rs. Candidates: kernels/elementwise/reduce.rs.
 //# import elementwise/float_steps

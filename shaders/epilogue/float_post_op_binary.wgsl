@@ -1,5 +1,5 @@
-// Post-op of floats: out = value ∘ residual, elementwise, as elementwise/float_binary.wgsl computes it. The residual has the output's
-// shape.
+// Post-op of floats: out = value ∘ residual, elementwise, as elementwise/float_binary.wgsl computes it. The residual has the
+// output's shape.
 //# import elementwise/float_combine
 
 @group(0) @binding(7) var<storage, read> residual: array<f32>;

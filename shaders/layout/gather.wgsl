@@ -1,6 +1,7 @@
 // out[o, j, i] = data[o, indices[j], i]     o: axes before the gathered one, j: all axes of the indices, i: axes after it
 //
-// Moves bits only. An index outside the axis gives `fill`. One invocation owns one output word: LANES = 32 / BITS elements of one row.
+// Moves bits only. An index outside the axis gives `fill`. One invocation owns one output word: LANES = 32 / BITS elements of one
+// row.
 //
 // Meaning: reference/gather.rs. Candidates: kernels/layout/gather.rs.
 //# import math/linear_index

@@ -57,9 +57,9 @@ impl Arithmetic {
 /// comparisons                 0
 /// ```
 ///
-/// Powers are WGSL's `exp2` of its `log2` unless b is one of the numbers above. Apart from the last two lines, a number below 2⁻¹²⁶ may
-/// count as zero, and quotients by such numbers, results beyond float32, NaN and infinity are device-specific, because WGSL leaves
-/// them open. The last two lines hold for all numbers. A comparison with NaN is 0; -0 equals 0.
+/// Powers are WGSL's `exp2` of its `log2` unless b is one of the numbers above. Apart from the last two lines, a number below 2⁻¹²⁶
+/// may count as zero, and quotients by such numbers, results beyond float32, NaN and infinity are device-specific, because WGSL
+/// leaves them open. The last two lines hold for all numbers. A comparison with NaN is 0; -0 equals 0.
 ///
 /// ```
 /// use lowbit::ops::{Arithmetic, FloatBinary};

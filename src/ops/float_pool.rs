@@ -151,8 +151,8 @@ impl FloatPoolBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the input is not a float32 image, or the window leaves the padded image, is empty, or has more than 32,768 taps and is not
-    /// the whole image.
+    /// If the input is not a float32 image, or the window leaves the padded image, is empty, or has more than 32,768 taps and is
+    /// not the whole image.
     pub fn build(self) -> Result<FloatPool> {
         let Self { input, kind, window, count_padding } = self;
         require_float32("float_pool", "the image", &input)?;

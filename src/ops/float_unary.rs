@@ -114,7 +114,7 @@ impl Function {
 /// tanh           10 · u
 /// silu           |x| times the error of sigmoid, and u · |y|
 /// gelu           2⁻¹⁷ · |x| + 4 · u · |y|
-/// gelu_tanh      |x| times the error of sigmoid at a = √(8 / π) · (x + 0.044715 · x³), 3 + 2 · |x| there being 3 + 8 · |a|; u · |y|
+/// gelu_tanh      |x| times the error of sigmoid at a = √(8 / π) · (x + 0.044715 · x³), 3 + 2 · |x| there 3 + 8 · |a|; u · |y|
 /// sqrt           5 · u · y
 /// exp            (3 + 2 · |x|) · u · y
 /// log            4 · u for x from 1/2 to 2, else 3 · u · |y|

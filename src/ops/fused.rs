@@ -23,11 +23,11 @@ use crate::tensor::{Granularity, TensorType};
 ///
 /// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result of codes equals that of the
 /// two ops in sequence, bit for bit. The result of floats has the error of the second op, plus that of the first as it passes through
-/// the second: times |residual| for a product, times the steepest slope for a function. That is 1.5 for `HardSwish`, |alpha| (or 1, if
-/// that is more) for those with an alpha, and at most 1.13 for the others; roots, exponentials, logarithms, reciprocals and integer parts have none.
-/// Of codes that are quantized by their range, with errors e of a number x and E the largest in its segment: a scale s is off by
-/// t = E / 127 + 2⁻²³ · (127 · s + E) / 127, and a quotient x / s by (e + |x| · t / s) / (s − t) and its rounding, before it is rounded to
-/// a code.
+/// the second: times |residual| for a product, times the steepest slope for a function. That is 1.5 for `HardSwish`, |alpha| (or 1,
+/// if that is more) for those with an alpha, and at most 1.13 for the others; roots, exponentials, logarithms, reciprocals and
+/// integer parts have none. Of codes that are quantized by their range, with errors e of a number x and E the largest in its
+/// segment: a scale s is off by t = E / 127 + 2⁻²³ · (127 · s + E) / 127, and a quotient x / s by (e + |x| · t / s) / (s − t) and
+/// its rounding, before it is rounded to a code.
 ///
 /// ```
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};

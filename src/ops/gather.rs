@@ -8,12 +8,13 @@ use crate::tensor::{Granularity, TensorType};
 
 /// `out[…, j…, …] = data[…, indices[j…], …]`: slices of an axis, chosen by an int32 tensor
 ///
-/// * `data`: any data type but [`DType::Parameters`](crate::DType::Parameters). Codes have one scale, or none. Bits are copied unchanged.
+/// * `data`: any data type but [`DType::Parameters`](crate::DType::Parameters). Codes have one scale, or none. Bits are copied
+///   unchanged.
 /// * `indices`: int32, any shape. Negative ones count from the end. An index outside the axis gives zeros: the zero point of codes.
 /// * Output: `data`'s dimensions with the axis replaced by the dimensions of `indices`, up to 8.
 ///
-/// [`Slice::take`](super::Slice::take) does it with constant indices, [`Embedding`](super::Embedding) with rows of quantized weights.
-/// Source: ONNX Gather.
+/// [`Slice::take`](super::Slice::take) does it with constant indices, [`Embedding`](super::Embedding) with rows of quantized
+/// weights. Source: ONNX Gather.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::Gather, reference};
@@ -35,8 +36,8 @@ impl Gather {
     /// The gather from `axis` of tensors of type `data`.
     ///
     /// # Errors
-    /// If the axis doesn't exist, the indices are not int32, the data is of a type that isn't moved, or its codes have more than one
-    /// scale.
+    /// If the axis doesn't exist, the indices are not int32, the data is of a type that isn't moved, or its codes have more than
+    /// one scale.
     pub fn new(data: TensorType, axis: usize, indices: TensorType) -> Result<Self> {
         check_moved(&data)?;
         let rank = data.shape().rank();

@@ -15,8 +15,8 @@ use crate::tensor::TensorType;
 /// * Outputs: float32, as the layers have them. Gated: one, of the layers' common shape.
 ///
 /// The error of each output is that of its [`Linear`]. A gated output has that of the product of two such numbers, the first of them
-/// through the function: with errors e of the function's result f, which include those of its layer times the function's steepest slope
-/// ([`Fused`](super::Fused)), and g of the other factor x,
+/// through the function: with errors e of the function's result f, which include those of its layer times the function's steepest
+/// slope ([`Fused`](super::Fused)), and g of the other factor x,
 ///
 /// ```text
 /// |f| · g + e · |x| + e · g + 2⁻²² · |f · x|
@@ -56,8 +56,8 @@ impl JointLinear {
     ///
     /// # Errors
     /// If their inputs, the formats or orders of columns of their weights or their bounds differ, only some have a bias, one has
-    /// experts, bound weights or float16 outputs, or the weights of one but the last have a number of rows that is no multiple of 64,
-    /// as they are stored.
+    /// experts, bound weights or float16 outputs, or the weights of one but the last have a number of rows that is no multiple of
+    /// 64, as they are stored.
     pub fn new(layers: Vec<Linear>) -> Result<Self> {
         require!(
             (2..=Self::MOST_LAYERS).contains(&layers.len()),

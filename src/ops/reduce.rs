@@ -25,8 +25,8 @@ pub enum Reduction {
 
 /// `out[…, 0, …] = reduction_i x[…, i, …]` along any axes of a float32 tensor, each of which is one element of the output
 ///
-/// [`Graph::reshape`](crate::Graph::reshape) removes these dimensions for nothing. Sums are in any order. With u = 2⁻²³, n numbers that
-/// are reduced to one, and N = e^(n · u) - 1, which is about n · u, the error of a result y is at most
+/// [`Graph::reshape`](crate::Graph::reshape) removes these dimensions for nothing. Sums are in any order. With u = 2⁻²³, n numbers
+/// that are reduced to one, and N = e^(n · u) - 1, which is about n · u, the error of a result y is at most
 ///
 /// ```text
 /// max, min     0
@@ -35,9 +35,9 @@ pub enum Reduction {
 /// l2           that of a root of Σ x² · (1 ± (N + u)), and 5 · u · y
 /// ```
 ///
-/// Numbers and squares below 2⁻¹²⁶ may count as zero. Results for NaN and infinity, and sums of magnitudes or squares beyond float32, are
-/// device-specific, because WGSL leaves them open. Source: ONNX ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceL1 and ReduceL2 with
-/// `keepdims = 1`.
+/// Numbers and squares below 2⁻¹²⁶ may count as zero. Results for NaN and infinity, and sums of magnitudes or squares beyond
+/// float32, are device-specific, because WGSL leaves them open. Source: ONNX ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceL1
+/// and ReduceL2 with `keepdims = 1`.
 ///
 /// ```
 /// use lowbit::ops::{Reduce, Reduction};

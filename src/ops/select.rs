@@ -8,8 +8,8 @@ use crate::tensor::TensorType;
 
 /// `out = condition ? a : b`, elementwise with NumPy broadcasting of all three: a mask, or one of two branches. Source: ONNX Where.
 ///
-/// * `condition`: float32 as comparisons of [`FloatBinary`](super::FloatBinary) make it, or int8 or uint8 codes. Any number but 0 is
-///   true, NaN and subnormal numbers too; scales don't matter.
+/// * `condition`: float32 as comparisons of [`FloatBinary`](super::FloatBinary) make it, or int8 or uint8 codes. Any number but 0, and
+///   any code but 0, is true, NaN and subnormal numbers too.
 /// * `a`, `b`: both float32, or both int32.
 ///
 /// Every bit is kept.
@@ -34,7 +34,8 @@ impl Select {
     /// The choice between tensors of types `a` and `b`.
     ///
     /// # Errors
-    /// If the condition is neither float32, int8 nor uint8, the others are not both float32 or both int32, or the shapes don't broadcast.
+    /// If the condition is neither float32, int8 nor uint8, the others are not both float32 or both int32, or the shapes don't
+    /// broadcast.
     pub fn new(condition: TensorType, a: TensorType, b: TensorType) -> Result<Self> {
         require!(
             matches!(condition.dtype(), DType::Float32 | DType::Int8 | DType::Uint8),

@@ -93,8 +93,8 @@ fn quantized_tolerance(op: &DynamicQuantize, made: &Tensor, errors: &[f32]) -> V
     [of_codes, of_scales].concat()
 }
 
-/// The greatest slope of a function of one number; and of its error bound, relative to that slope 2⁻¹⁷ for GELU, less for the others:
-/// twice that.
+/// The greatest slope of a function of one number; and of its error bound, relative to that slope 2⁻¹⁷ for GELU, less for the
+/// others: twice that.
 pub(super) fn slope(function: Function) -> f64 {
     function.slope().expect("checked when it was fused") * (1.0 + 128.0 * UNIT)
 }

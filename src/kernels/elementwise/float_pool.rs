@@ -1,5 +1,5 @@
-//! Candidates of `ops::FloatPool`: `shaders/elementwise/float_pool.wgsl`, or those of `ops::Reduce` if the window is the whole image.
-//! The meaning is `reference/float_pool.rs`.
+//! Candidates of `ops::FloatPool`: `shaders/elementwise/float_pool.wgsl`, or those of `ops::Reduce` if the window is the whole
+//! image. The meaning is `reference/float_pool.rs`.
 
 use super::pool;
 use crate::kernels::launch::program::{self, Program};
