@@ -591,6 +591,7 @@ fn floats() -> Result<Vec<Op>> {
         Function::Clamp { low: -1.0, high: 6.0 },
         Function::LeakyRelu { alpha: 0.01 },
         Function::Elu { alpha: 1.5 },
+        Function::IsNan,
     ] {
         ops.push(FloatUnary::new(TensorType::float32([4, 4])?, function)?.into());
     }

@@ -25,6 +25,7 @@ const HARD_SIGMOID: u32 = 17u;
 const HARD_SWISH: u32 = 18u;
 const CLAMP: u32 = 19u;
 const LEAKY_RELU: u32 = 20u;
+const IS_NAN: u32 = 22u;
 
 // 1 / (1 + e^-x), by the exponential of -|x|.
 fn sigmoid(x: f32) -> f32 {
@@ -158,6 +159,10 @@ fn function_of(x: f32, parameters: vec2<f32>) -> f32 {
     }
     if (FUNCTION == CLAMP) {
         return min(max(x, parameters.x), parameters.y);
+    }
+    if (FUNCTION == IS_NAN) {
+        // A comparison of floats may assume that there is none.
+        return select(0.0, 1.0, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u);
     }
     if (FUNCTION == LEAKY_RELU) {
         return select(x, parameters.x * x, x < 0.0);

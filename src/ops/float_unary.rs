@@ -69,6 +69,8 @@ pub enum Function {
         /// The limit below 0, negated.
         alpha: f32,
     },
+    /// 1 if x is not a number, else 0. The bits of x tell it; the ops that make x need not give NaN where IEEE 754 does.
+    IsNan,
 }
 
 impl Function {
@@ -85,7 +87,14 @@ impl Function {
     /// Its steepest slope; `None` if a small error of x may become a large one.
     pub(crate) fn slope(self) -> Option<f64> {
         Some(match self {
-            Self::Sqrt | Self::Exp | Self::Log | Self::Reciprocal | Self::Floor | Self::Ceil | Self::Round => {
+            Self::Sqrt
+            | Self::Exp
+            | Self::Log
+            | Self::Reciprocal
+            | Self::Floor
+            | Self::Ceil
+            | Self::Round
+            | Self::IsNan => {
                 return None;
             }
             Self::Relu
@@ -109,7 +118,7 @@ impl Function {
 /// Exponentials, logarithms and roots are the device's. With u = 2⁻²³ and t = e^-|x|, the error of a result y is at most
 ///
 /// ```text
-/// relu, abs, negate, clamp, floor, ceil, round     0
+/// relu, abs, negate, clamp, floor, ceil, round, is_nan     0
 /// sigmoid        1.25 · u · ((3 + 2 · |x|) · t / (1 + t)² + 6 · y)
 /// tanh           10 · u
 /// silu           |x| times the error of sigmoid, and u · |y|
@@ -129,7 +138,7 @@ impl Function {
 ///
 /// plus 2⁻¹²⁰ · (1 + |x|) · max(1, |alpha|), because small numbers may count as zero. For the first line, for roots, logarithms and
 /// reciprocals, and as a factor of alpha that is any |x| below 2⁻¹²⁶. Results for NaN, infinity and numbers outside the function's
-/// domain, and results beyond float32, are device-specific, because WGSL leaves them open.
+/// domain, and results beyond float32, are device-specific, because WGSL leaves them open; those of `IsNan` are not.
 ///
 /// ```
 /// use lowbit::ops::{FloatUnary, Function};

@@ -18,6 +18,9 @@ impl Meaning for FloatUnary {
 
 /// The function of a number, and the error bound of a device; infinite if WGSL leaves the result open.
 fn element(function: Function, x: f64) -> (f64, f64) {
+    if function == Function::IsNan {
+        return (f64::from(u8::from(x.is_nan())), 0.0);
+    }
     let (value, error) = finite_element(function, x);
     if x.is_finite() { (value, error) } else { (if x.is_nan() { x } else { value }, f64::INFINITY) }
 }
@@ -31,6 +34,7 @@ fn finite_element(function: Function, x: f64) -> (f64, f64) {
     let is_lost = x.abs() < FLUSHED;
     let [alpha, beta] = function.parameters().map(f64::from);
     let (value, error) = match function {
+        Function::IsNan => return (0.0, 0.0),
         Function::Relu => return exact(x.max(0.0)),
         Function::Abs => return exact(x.abs()),
         Function::Negate => return exact(-x),

@@ -25,7 +25,7 @@ use lowbit::{
 };
 
 /// Every function of one number.
-pub(crate) const FUNCTIONS: [Function; 22] = [
+pub(crate) const FUNCTIONS: [Function; 23] = [
     Function::Relu,
     Function::Sigmoid,
     Function::Tanh,
@@ -48,6 +48,7 @@ pub(crate) const FUNCTIONS: [Function; 22] = [
     Function::Clamp { low: -1.0, high: 6.0 },
     Function::LeakyRelu { alpha: 0.01 },
     Function::Elu { alpha: 1.5 },
+    Function::IsNan,
 ];
 
 /// Every operation on two numbers: seven of arithmetic, then comparisons.

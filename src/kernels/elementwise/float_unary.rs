@@ -52,6 +52,7 @@ fn name(function: Function) -> &'static str {
         Function::Softplus => "softplus",
         Function::HardSigmoid { .. } => "hard sigmoid",
         Function::HardSwish => "hard swish",
+        Function::IsNan => "is NaN",
         Function::Clamp { .. } => "clamp",
         Function::LeakyRelu { .. } => "leaky relu",
         Function::Elu { .. } => "elu",
@@ -89,5 +90,6 @@ fn number(function: Function) -> u32 {
         Function::Clamp { .. } => 19,
         Function::LeakyRelu { .. } => 20,
         Function::Elu { .. } => 21,
+        Function::IsNan => 22,
     }
 }

@@ -38,6 +38,8 @@ impl Lowering<'_> {
                 let norm = if node.int("p", 2) == 1 { Reduction::L1 } else { Reduction::L2 };
                 let length = self.graph.add(Reduce::new(self.type_of(x.value).clone(), [place], norm)?, &[x.value])?;
                 let length = Placed { value: length, ..x.clone() };
+                // A row of zeros stays one.
+                let length = self.binary(&[Operand::Placed(length), number(f32::MIN_POSITIVE)], Arithmetic::Maximum)?;
                 self.binary(&[Operand::Placed(x), Operand::Placed(length)], Arithmetic::Divide)?
             }
             "Trilu" => {

@@ -44,12 +44,6 @@ impl Lowering<'_> {
                 let x = self.numbers(node, 0)?;
                 self.binary(&[Operand::Known(Array::reals([1], vec![1.0])), Operand::Placed(x)], Arithmetic::Subtract)?
             }
-            // WGSL has no NaN: no op makes one that another could find.
-            "IsNaN" => {
-                let x = self.numbers(node, 0)?;
-                let dims = self.dims(&x);
-                return Ok(vec![Value::Known(Array::integers(vec![1; dims.len()], vec![0]))]);
-            }
             "Where" => self.choose(node)?,
             "Softmax" | "LogSoftmax" => {
                 let shares = self.softmax(node)?;
@@ -157,6 +151,7 @@ impl Lowering<'_> {
             "HardSigmoid" => Function::HardSigmoid { alpha: node.float("alpha", 0.2), beta: node.float("beta", 0.5) },
             "HardSwish" => Function::HardSwish,
             "LeakyRelu" => Function::LeakyRelu { alpha: node.float("alpha", 0.01) },
+            "IsNaN" => Function::IsNan,
             "Elu" => Function::Elu { alpha: node.float("alpha", 1.0) },
             "Gelu" => match node.text("approximate", "none")? {
                 "none" => Function::Gelu,

@@ -133,7 +133,7 @@ impl<'a> Grid<'a> {
                 centre * (1.0 - adjustment) + (i + 0.5) / scale - 0.5
             }
             "pytorch_half_pixel" if size > 1.0 => (i + 0.5) / scale - 0.5,
-            "align_corners" if size > 1.0 => i * (extent as f64 - 1.0) / (size - 1.0),
+            "align_corners" if size > 1.0 => i * (extent as f64 - 1.0) / (scale * extent as f64 - 1.0),
             "pytorch_half_pixel" | "align_corners" => 0.0,
             other => refuse!("coordinate_transformation_mode is {other}"),
         })
