@@ -59,7 +59,7 @@ mod window;
 
 pub use attention::AttentionBuilder;
 pub(crate) use attention::Cache;
-pub(crate) use binary::Binary;
+pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use binary::{AddBuilder, MultiplyBuilder};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;

@@ -157,6 +157,7 @@ parts! {
         "epilogue/entries";
         "epilogue/tables";
         STORE_CODES = "epilogue/store_codes";
+        MEAN = "epilogue/mean";
         ROUNDING_ONNX = "epilogue/rounding_onnx";
         ROUNDING_FIXED_SINGLE = "epilogue/rounding_fixed_single";
         ROUNDING_FIXED_DOUBLE = "epilogue/rounding_fixed_double";
@@ -284,6 +285,7 @@ parts! {
         "elementwise/guessed_codes";
         ADDITION_QOPERATOR = "elementwise/addition_qoperator";
         ADDITION_QDQ = "elementwise/addition_qdq";
+        ADDITION_INTEGER = "elementwise/addition_integer";
         MULTIPLICATION_QOPERATOR = "elementwise/multiplication_qoperator";
         MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
         MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";
