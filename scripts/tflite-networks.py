@@ -227,7 +227,7 @@ def networks():
         n = net(name)
         zero = {np.int8: 3, np.uint8: 131, np.int16: 0}[dtype]
         step = 0.05 / (256 if dtype == np.int16 else 1)
-        x = n.input([13, 40], dtype, step, zero)
+        x = n.input([60, 40], dtype, step, zero)
         weights = np.uint8 if dtype == np.uint8 else np.int8
         kind, data = None, n.codes([21, 40], weights)
         if "int4" in name:
@@ -236,8 +236,15 @@ def networks():
         scale = n.random.uniform(0.0005, 0.006, 21) if scale is None else scale
         w = n.tensor([21, 40], weights, scale, 128 if dtype == np.uint8 else 0, data=data, kind=kind)
         inputs = [x, w] + ([n.bias(x, w, 21, bias)] if bias else [])
-        y = n.tensor([13, 21], dtype, step * 1.7, zero)
+        y = n.tensor([60, 21], dtype, step * 1.7, zero)
         n.output(n.op("FULLY_CONNECTED", inputs, [y], "FullyConnected", fusedActivationFunction=activation))
+    # Products that lie in the middle between two codes.
+    n = net("fully_connected_halves")
+    x = n.input([64, 1], scale=0.5, zero=0, values=np.arange(-32, 32))
+    w = n.tensor([16, 1], scale=0.25, data=np.arange(-8, 8))
+    y = n.tensor([64, 16], scale=1.0, zero=0)
+    b = n.tensor([16], np.int32, scale=0.125, data=np.arange(16))
+    n.output(n.op("FULLY_CONNECTED", [x, w, b], [y], "FullyConnected"))
     n = net("fully_connected_keep_dims")
     x = n.input([2, 5, 16], scale=0.05, zero=3)
     w = n.tensor([6, 16], scale=0.004, data=n.codes([6, 16]))
@@ -298,11 +305,12 @@ def networks():
             ("TANH", None, {}, 0.03, (1 / 128, low + 128)),
             ("RELU", None, {}, 0.05, (0.031, low)),
             ("RELU6", None, {}, 0.05, (0.0233, low)),
+            ("RELU", None, {}, 0.05, (0.371, low + 9)),
             ("RELU_N1_TO_1", None, {}, 0.05, (0.0101, low + 120)),
             ("LEAKY_RELU", "LeakyRelu", {"alpha": 0.13}, 0.05, (0.047, low + 90)),
             ("HARD_SWISH", None, {}, 0.05, (0.037, low + 12)),
         ]:
-            n = net(op.lower() + suffix)
+            n = net(op.lower() + suffix + ("_coarse" if out[0] > 0.3 else ""))
             x = n.input([4, 64], dtype, scale, low + 131)
             n.output(n.op(op, [x], [n.tensor([4, 64], dtype, *out)], options, **fields))
         n = net("softmax" + suffix)
@@ -312,15 +320,16 @@ def networks():
     x = n.input([4, 64], scale=0.0131, zero=-5)
     n.output(n.op("HARD_SWISH", [x], [n.tensor([4, 64], scale=0.0131, zero=-70)], None))
     n = net("softmax_sharp")
-    x = n.input([6, 100], scale=0.4, zero=3)
-    n.output(n.op("SOFTMAX", [x], [n.tensor([6, 100], scale=1 / 256, zero=-128)], "Softmax", beta=0.7))
+    x = n.input([40, 100], scale=0.4, zero=3)
+    n.output(n.op("SOFTMAX", [x], [n.tensor([40, 100], scale=1 / 256, zero=-128)], "Softmax", beta=0.7))
 
     # Conversions.
     for name, shape, dtype, a, to, b in [
         ("requantize", [300], np.int8, (0.05, 3), np.int8, (0.0333, -20)),
+        ("requantize_finer", [300], np.int8, (0.0113, 3), np.int8, (0.0533, -20)),
         ("requantize_flip", [300], np.uint8, (0.05, 131), np.int8, (0.05, 3)),
         ("requantize_to_uint8", [300], np.int8, (0.05, 3), np.uint8, (0.07, 99)),
-        ("requantize_int16", [300], np.int16, (0.0003, 0), np.int8, (0.07, -9)),
+        ("requantize_int16", [3000], np.int16, (0.0003, 0), np.int8, (0.07, -9)),
         ("requantize_to_int16", [300], np.int8, (0.05, 3), np.int16, (0.0003, 0)),
         ("quantize", [300], np.float32, (None, 0), np.int8, (0.0371, -9)),
         ("quantize_halves", [300], np.float32, (None, 0), np.uint8, (0.5, 128)),

@@ -52,6 +52,29 @@ pub(super) fn activation(number: i8) -> Result<(f32, f32)> {
     })
 }
 
+/// The multiplier with which [`Rounding::FixedSingle`] gives `acc · real` rounded halves away from zero, as FULLY_CONNECTED computes it
+/// in f64, for all sums of 32 bits. It is one of the three nearest to `real`; the nearest if all of them differ somewhere, or if the codes
+/// have 16 bits: then sums within 2⁻³¹ of the middle between two codes, relative to their size, may become the other one.
+pub(super) fn whole_product(real: f64, (low, high): (i32, i32), zero_point: i32) -> Result<Multiplier> {
+    let nearest = Multiplier::of(real)?;
+    let (word, shift) = nearest.words();
+    let clamped = |steps: i64| (steps + i64::from(zero_point)).clamp(low.into(), high.into());
+    // Both functions never fall, so that they are equal if they are where the code changes.
+    let agrees = |multiplier: Multiplier| {
+        let changes = (low - zero_point..high - zero_point).map(|steps| ((f64::from(steps) + 0.5) / real).floor());
+        changes.flat_map(|at| (-1..=2).map(move |more| at + f64::from(more))).all(|sum| {
+            let is_sum = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&sum);
+            let fixed = Rounding::FixedSingle.rescale(sum as i64, multiplier);
+            !is_sum || clamped((sum * real).round() as i64) == clamped(fixed.into())
+        })
+    };
+    if high - low > 255 {
+        return Ok(nearest);
+    }
+    let around = [0, 1, -1].map(|more| Multiplier::fixed((word as i32).saturating_add(more), shift));
+    Ok(around.into_iter().flatten().find(|&multiplier| agrees(multiplier)).unwrap_or(nearest))
+}
+
 /// The bytes of `function` of all codes of a type, in the order of [`Table::from_bytes`](crate::ops::Table::from_bytes).
 pub(super) fn table(input: DType, function: impl Fn(i32) -> i32) -> [u8; 256] {
     std::array::from_fn(|byte| {

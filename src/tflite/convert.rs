@@ -435,34 +435,25 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The output stage of a layer, and the wide bias if there is one.
+    /// The output stage of a layer and its bias.
     fn layer(
         &mut self,
         node: &Node,
         lhs: &TensorType,
-        weights: &TensorType,
         bias_place: usize,
         activation: i8,
-        in_f32: bool,
     ) -> Result<(Requantization, LayerBias)> {
         let output = self.output(node)?.tensor_type()?;
         let stage = requantization(&output, activation)?;
-        let (input, out_scale) = (codes_of(lhs)?, f64::from(stage.scale()));
-        let Some(scales) = weights.quantization() else { refuse!("its weights {weights} have no scale") };
-        let real = |&scale: &f32| match in_f32 {
-            true => f64::from(input.scale * scale) / out_scale,
-            false => f64::from(input.scale) * f64::from(scale) / out_scale,
-        };
-        let multipliers = scales.scales().iter().map(|scale| Multiplier::of(real(scale))).collect::<Result<Vec<_>>>()?;
-        let stage = stage.multipliers(multipliers);
-        let wide = lhs.dtype() == DType::Int16;
+        codes_of(lhs)?;
         let has_bias = node.inputs.get(bias_place).is_some_and(|&index| index >= 0);
         if !has_bias {
+            let wide = lhs.dtype() == DType::Int16;
             return Ok((if wide { stage.rounding(Rounding::FixedWide) } else { stage }, LayerBias::None));
         }
         let tensor = self.input(node, bias_place)?;
         if tensor.kind != Kind::INT64 {
-            return Ok((stage, LayerBias::Narrow(self.constant(tensor)?)));
+            return Ok((stage, LayerBias::Narrow(self.constant(tensor)?.into())));
         }
         let data = &self.bytes[tensor.data.clone()];
         require!(!data.is_empty(), "its bias is computed, but it must be data of the file");
@@ -492,8 +483,7 @@ impl<'a> Builder<'a> {
         let shift = usize::from(depthwise);
         let stride = sizes([options.i32(2, 0)?, options.i32(1, 0)?])?;
         let dilation = sizes([options.i32(5 + shift, 1)?, options.i32(4 + shift, 1)?])?;
-        let in_f32 = lhs.dtype() == DType::Uint8;
-        let (stage, bias) = self.layer(node, &lhs, weights.tensor_type(), 2, options.i8(3 + shift)?, in_f32)?;
+        let (stage, bias) = self.layer(node, &lhs, 2, options.i8(3 + shift)?)?;
         let conv = Conv::new(lhs, weights).groups(groups).stride(stride).dilation(dilation);
         let conv = conv.padding(padding(options.i8(0)?)?).output(stage);
         let conv = match bias {
@@ -522,8 +512,7 @@ impl<'a> Builder<'a> {
             };
             begin.push((windows.saturating_sub(1) * stride + kernel).saturating_sub(out) / 2);
         }
-        let in_f32 = lhs.dtype() == DType::Uint8;
-        let (stage, bias) = self.layer(node, &lhs, weights.tensor_type(), 3, options.i8(3)?, in_f32)?;
+        let (stage, bias) = self.layer(node, &lhs, 3, options.i8(3)?)?;
         let end = vec![0; 2];
         let conv = Conv::new(lhs, weights).transposed().stride(stride).padding(Padding::Explicit { begin, end });
         let conv = conv.output_size(&output[1..3]).output(stage);
@@ -548,16 +537,30 @@ impl<'a> Builder<'a> {
         let m = elements / k;
         let rows = self.reshaped(value, &[m, k])?;
         let lhs = self.graph.tensor_type(rows)?.clone();
-        // The scales of one matrix are multiplied in f32.
-        let in_f32 = weights.tensor_type().quantization().is_none_or(|q| q.scales().len() == 1);
-        let (stage, bias) = self.layer(node, &lhs, weights.tensor_type(), 2, i8_of(0)?, in_f32)?;
-        let matmul = Matmul::new(lhs, weights).transposed().output(stage);
-        let matmul = match bias {
-            LayerBias::None => matmul,
-            LayerBias::Narrow(bias) => matmul.bias(bias),
-            LayerBias::Wide(bias) => matmul.wide_bias(bias),
+        let (stage, bias) = self.layer(node, &lhs, 2, i8_of(0)?)?;
+        let Some(scales) = weights.tensor_type().quantization() else {
+            refuse!("its weights {} have no scale", weights.tensor_type());
         };
-        let product = self.add(matmul.build()?, &[rows])?;
+        let (input, out_scale) = (f64::from(codes_of(&lhs)?.scale), f64::from(stage.scale()));
+        let real = |&scale: &f32| input * f64::from(scale) / out_scale;
+        let multiplier = |scale| codes::whole_product(real(scale), stage.bounds(), stage.zero_point());
+        let multipliers = scales.scales().iter().map(multiplier).collect::<Result<Vec<_>>>()?;
+        let stage = stage.multipliers(multipliers);
+        let weights = Arc::new(weights);
+        let rounded = |rounding: Rounding| {
+            let matmul = Matmul::new(lhs.clone(), weights.clone()).transposed().output(stage.clone().rounding(rounding));
+            match &bias {
+                LayerBias::None => matmul.build(),
+                LayerBias::Narrow(bias) => matmul.bias(bias.clone()).build(),
+                LayerBias::Wide(bias) => matmul.wide_bias(bias.clone()).build(),
+            }
+        };
+        let matmul = match rounded(Rounding::FixedSingle) {
+            // Sums of more than 32 bits are rounded in one way only.
+            Err(_) if lhs.dtype() == DType::Int16 => rounded(Rounding::FixedWide)?,
+            matmul => matmul?,
+        };
+        let product = self.add(matmul, &[rows])?;
         let dims = self.output(node)?.dims()?;
         require!(dims.last() == Some(&n), "its output has the dimensions {dims:?}, but {n} columns");
         self.reshaped(product, &dims)
@@ -665,7 +668,7 @@ impl<'a> Builder<'a> {
         let real = self.add(Dequantize::new(input).build()?, &[value])?;
         let softmax = Softmax::new(self.graph.tensor_type(real)?.clone()).scaled(beta).build()?;
         let shares = self.add(softmax, &[real])?;
-        self.add(Quantize::new(self.graph.tensor_type(shares)?.clone(), output).build()?, &[shares])
+        self.add(Quantize::new(self.graph.tensor_type(shares)?.clone(), output).ties_away().build()?, &[shares])
     }
 
     fn function(&mut self, node: &Node, options: &Option<Options>) -> Result<Value> {
@@ -693,7 +696,7 @@ impl<'a> Builder<'a> {
         let (value, input) = self.operand(node, 0)?;
         let output = self.output(node)?.tensor_type()?;
         if input.dtype() == DType::Float32 {
-            return self.add(Quantize::new(input, output).build()?, &[value]);
+            return self.add(Quantize::new(input, output).ties_away().build()?, &[value]);
         }
         let (from, stage) = (codes_of(&input)?, requantization(&output, 0)?);
         let multiplier = Multiplier::of(f64::from(from.scale) / f64::from(stage.scale()))?;
@@ -947,7 +950,7 @@ impl<'a> Builder<'a> {
 /// The bias of a layer.
 enum LayerBias {
     None,
-    Narrow(Tensor),
+    Narrow(Arc<Tensor>),
     Wide(Arc<[i64]>),
 }
 

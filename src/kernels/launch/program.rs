@@ -208,6 +208,7 @@ parts! {
         STEP_DEQUANTIZE = "convert/step_dequantize";
         STEP_DEQUANTIZE_FLOAT = "convert/step_dequantize_float";
         QUOTIENT_FLOAT32 = "convert/quotient_float32";
+        QUOTIENT_TIES_AWAY = "convert/quotient_ties_away";
         QUOTIENT_FLOAT16 = "convert/quotient_float16";
         SCALES_NONE = "convert/scales_none";
         SCALES_BLOCKS = "convert/scales_blocks";
