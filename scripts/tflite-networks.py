@@ -1,8 +1,9 @@
 """Writes small .tflite files, and what LiteRT's interpreter with its reference kernels makes of them.
 
-    tflite-networks.py FOLDER
+    tflite-networks.py FOLDER [MODEL…]
 
-NAME.tflite is a network, NAME.io the bytes of its inputs and then of its outputs. Needs ai-edge-litert, flatbuffers and numpy.
+NAME.tflite is a network, NAME.io the bytes of its inputs and then of its outputs. Of further models the variables become inputs and
+outputs. Needs ai-edge-litert, flatbuffers and numpy.
 """
 
 import os
@@ -114,11 +115,41 @@ class Net:
     def write(self, folder):
         for name in ("inputs", "outputs"):
             setattr(self.graph, name, np.asarray(getattr(self.graph, name), np.int32))
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        content = bytes(builder.Output())
+        content = packed(self.model)
         results = run(content, self.arrays)
         save(folder, self.name, content, self.arrays, results)
+
+
+def packed(model):
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def without_variables(folder, path):
+    """A model whose variables are inputs and outputs, on random inputs."""
+    with open(path, "rb") as file:
+        model = schema.ModelT.InitFromPackedBuf(file.read(), 0)
+    graph = model.subgraphs[0]
+    inputs, outputs, kept = list(graph.inputs), list(graph.outputs), []
+    for op in graph.operators:
+        code = model.operatorCodes[op.opcodeIndex]
+        name = {
+            schema.BuiltinOperator.CALL_ONCE: "call",
+            schema.BuiltinOperator.VAR_HANDLE: "handle",
+            schema.BuiltinOperator.READ_VARIABLE: "read",
+            schema.BuiltinOperator.ASSIGN_VARIABLE: "assign",
+        }.get(max(code.builtinCode, code.deprecatedBuiltinCode))
+        inputs += list(op.outputs) if name == "read" else []
+        outputs += [op.inputs[1]] if name == "assign" else []
+        kept += [] if name else [op]
+    graph.inputs, graph.outputs, graph.operators = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32), kept
+    model.subgraphs, model.signatureDefs, model.metadata = [graph], [], []
+    random = np.random.default_rng(1)
+    arrays = [random.integers(-128, 128, graph.tensors[index].shape, np.int8) for index in inputs]
+    content = packed(model)
+    name = os.path.splitext(os.path.basename(path))[0]
+    save(folder, name, content, arrays, run(content, arrays))
 
 
 def run(content, arrays):
@@ -264,8 +295,8 @@ def networks():
                 out = (out[0] * 2, out[1])
             rows = every.view(dtype)[number::3]
             x = n.input([len(rows), 1], dtype, *a, values=rows)
-            y = n.input([1, 64], dtype, *b, values=every.view(dtype)[n.random.permutation(256)[:64]])
-            z = n.tensor([len(rows), 64], dtype, *out)
+            y = n.input([1, 40], dtype, *b, values=every.view(dtype)[n.random.permutation(256)[:40]])
+            z = n.tensor([len(rows), 40], dtype, *out)
             n.output(n.op(name, [x, y], [z], name.title(), fusedActivationFunction=activation))
     n = net("add_constant")
     x = n.input([1, 4, 16, 5], scale=0.05, zero=2)
@@ -432,12 +463,14 @@ def networks():
 
 
 def main():
-    (folder,) = sys.argv[1:]
+    folder, *models = sys.argv[1:]
     for net in networks():
         try:
             net.write(folder)
         except (RuntimeError, ValueError) as error:
             print(f"{net.name}: {error}")
+    for path in models:
+        without_variables(folder, path)
     sizes = [os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder)]
     print(f"{len(sizes)} files, {sum(sizes)} bytes")
 

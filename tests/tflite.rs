@@ -1,10 +1,13 @@
 //! Networks of tests/data/tflite: the reference and the device against the interpreter of LiteRT with its reference kernels, and damaged
 //! files.
 
+#[path = "common/allocations.rs"]
+mod allocations;
 mod common;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use common::context;
 use lowbit::{DType, Result, Tensor, TensorType, Tuner, tflite};
@@ -46,11 +49,84 @@ fn differing(found: &Tensor, expected: &Tensor) -> Result<[usize; 2]> {
     Ok([found.iter().zip(&expected).filter(|(a, b)| a != b).count(), found.len()])
 }
 
+/// The number of damaged files.
+const MUTATIONS: usize = 20_000;
+
+/// Bytes that the graph of a damaged file may take: these, and a multiple of the file's.
+const FIXED: usize = 1 << 20;
+const MULTIPLE: usize = 64;
+
+/// Held by a test while it runs: memory is counted for all threads.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Networks whose codes may differ from those of the interpreter, each with the most that were found to.
 const INEXACT: [(&str, usize); 0] = [];
 
+/// A pseudo-random number below `below`, at least 1 (xorshift).
+fn random(state: &mut u64, below: usize) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state % below as u64) as usize
+}
+
+/// Damaged files give an error or a graph, never a panic, with memory in proportion to the file.
+#[test]
+fn damaged_files() {
+    let _alone = ALONE.lock();
+    let networks: Vec<Vec<u8>> =
+        names().iter().map(|name| std::fs::read(file(&format!("{name}.tflite"))).expect("a file")).collect();
+    let (mut state, mut read, mut made, mut most) = (0x0123_4567_89ab_cdef_u64, 0, 0, 0);
+    let rounds = MUTATIONS / networks.len() + 1;
+    for (number, network) in networks.iter().enumerate() {
+        for round in 0..rounds {
+            let mut bytes = network.clone();
+            // A large network is mostly weights: most changes are in its tables, which are at its ends.
+            for _ in 0..1 + random(&mut state, 2) {
+                let whole = bytes.len();
+                let at = match random(&mut state, 4) {
+                    0 => random(&mut state, whole),
+                    1 => whole - 1 - random(&mut state, whole.min(2000)),
+                    _ => random(&mut state, whole.min(2000)),
+                };
+                match random(&mut state, 16) {
+                    0..4 => bytes[at] = random(&mut state, 256) as u8,
+                    4..8 => bytes[at] ^= 1 << random(&mut state, 8),
+                    8 => bytes.truncate(at.max(8)),
+                    9..12 => {
+                        let odd = [0, 1, -1, i32::MIN, i32::MAX, 1 << 16, 1 << 30, -100][random(&mut state, 8)];
+                        let word = at / 4 * 4;
+                        if let Some(bytes) = bytes.get_mut(word..word + 4) {
+                            bytes.copy_from_slice(&i32::to_le_bytes(odd));
+                        }
+                    }
+                    _ => {
+                        // Another place of the file, such as an offset or a dimension of it.
+                        let (from, to) = (random(&mut state, whole) / 4 * 4, at / 4 * 4);
+                        if from + 4 <= whole && to + 4 <= whole {
+                            bytes.copy_within(from..from + 4, to);
+                        }
+                    }
+                }
+            }
+            let size = bytes.len();
+            let (result, peak) = allocations::peak_of(|| {
+                let model = tflite::Model::from_bytes(bytes)?;
+                let text = model.to_string();
+                Ok::<_, lowbit::Error>((text.len(), model.graph()))
+            });
+            read += usize::from(result.is_ok());
+            made += usize::from(result.is_ok_and(|(_, graph)| graph.is_ok()));
+            most = most.max(peak);
+            assert!(peak <= FIXED + MULTIPLE * size, "network {number}, round {round}: {peak} bytes for a file of {size}");
+        }
+    }
+    println!("{} files: {read} were read, {made} became graphs; {most} bytes at most", rounds * networks.len());
+}
+
 #[test]
 fn networks() -> Result<()> {
+    let _alone = ALONE.lock();
     let context = context();
     let mut table: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     let mut failed = Vec::new();
