@@ -58,9 +58,9 @@ pub(crate) fn refuse_all(file: &str, problems: &[Problem]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let lines = problems.iter().map(|Problem { node, op, types, reason }| {
-        format!("\n  {node}: {op}({}): {reason}", types.join(", "))
-    });
+    let lines = problems
+        .iter()
+        .map(|Problem { node, op, types, reason }| format!("\n  {node}: {op}({}): {reason}", types.join(", ")));
     let nodes = if problems.len() == 1 { "1 node".into() } else { format!("{} nodes", problems.len()) };
     Err(Error::Request(format!("{nodes} of the {file} can't be ops of a graph:{}", lines.collect::<String>())))
 }

@@ -766,6 +766,19 @@ fn pools() -> Result<()> {
             Pool::average(image(), [2, 2]).output(codes().rounding(Rounding::FixedSingle)).arithmetic(Qdq).build(),
             &["Qdq", "FixedSingle", "Integer"],
         ),
+        (
+            "codes of another scale",
+            Pool::average(image(), [2, 2]).output(Requantization::new(DType::Int8, 0.7, 0)?).arithmetic(Codes).build(),
+            &["mean of codes", "7e-1", "requantize"],
+        ),
+        (
+            "multipliers of windows that differ",
+            Pool::average(image(), [2, 2])
+                .padding(Padding::SameUpper)
+                .output(fixed().multipliers([Multiplier::fixed(1 << 30, 0)?]))
+                .build(),
+            &["all count 4 taps"],
+        ),
         ("many taps", wide([300, 300]).build(), &["90000 taps", "32768", "QuantizedArithmetic::Integer"]),
         ("sums beyond f32", Pool::average(bright, [2, 2]).build(), &["3e36", "8.3076745e34", "4 f32"]),
         (

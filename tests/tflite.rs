@@ -15,7 +15,8 @@ use lowbit::{DType, Result, Tensor, TensorType, Tuner, tflite};
 /// The networks, in order of their names.
 fn names() -> Vec<String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/tflite");
-    let files = std::fs::read_dir(folder).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let files =
+        std::fs::read_dir(folder).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> = files.filter_map(|file| Some(file.strip_suffix(".tflite")?.to_string())).collect();
     names.sort_unstable();
     names
@@ -118,7 +119,10 @@ fn damaged_files() {
             read += usize::from(result.is_ok());
             made += usize::from(result.is_ok_and(|(_, graph)| graph.is_ok()));
             most = most.max(peak);
-            assert!(peak <= FIXED + MULTIPLE * size, "network {number}, round {round}: {peak} bytes for a file of {size}");
+            assert!(
+                peak <= FIXED + MULTIPLE * size,
+                "network {number}, round {round}: {peak} bytes for a file of {size}"
+            );
         }
     }
     println!("{} files: {read} were read, {made} became graphs; {most} bytes at most", rounds * networks.len());
@@ -158,7 +162,12 @@ fn networks() -> Result<()> {
                 let at = a.iter().zip(&b).position(|(a, b)| a != b)?;
                 Some(format!(", first at {at}: {} instead of {}", a[at], b[at]))
             });
-            failed.push(format!("{name}: {} of {} elements differ{}", table[&name][0], table[&name][1], first.unwrap_or_default()));
+            failed.push(format!(
+                "{name}: {} of {} elements differ{}",
+                table[&name][0],
+                table[&name][1],
+                first.unwrap_or_default()
+            ));
         }
         if let Some(context) = &context {
             let plan = context.plan(&network.graph, Tuner::FirstGuess)?;
@@ -166,7 +175,8 @@ fn networks() -> Result<()> {
             for (output, reference) in found.iter().zip(&outputs) {
                 let [different, of] = differing(output, reference)?;
                 if different > allowed {
-                    failed.push(format!("{name}: {different} of {of} elements of the device differ from the reference"));
+                    failed
+                        .push(format!("{name}: {different} of {of} elements of the device differ from the reference"));
                 }
             }
         }

@@ -59,8 +59,8 @@ mod window;
 
 pub use attention::AttentionBuilder;
 pub(crate) use attention::Cache;
-pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use binary::{AddBuilder, MultiplyBuilder};
+pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;
 pub use concat::ConcatBuilder;

@@ -298,7 +298,10 @@ impl ResizeBuilder {
         );
         if interpolation == Interpolation::TenBits {
             let three = coordinates != Coordinates::PytorchHalfPixel && rank == 4;
-            require!(three, "positions of 10 bits have two spatial dimensions and other coordinates than PytorchHalfPixel, but this is {input}");
+            require!(
+                three,
+                "positions of 10 bits have two spatial dimensions and other coordinates than PytorchHalfPixel, but this is {input}"
+            );
         }
         let mut dimensions = input.dims().to_vec();
         dimensions[1..rank - 1].copy_from_slice(&sizes);

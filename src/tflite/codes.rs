@@ -46,7 +46,10 @@ pub(super) fn activation(number: i8) -> Result<(f32, f32)> {
         2 => (-1.0, 1.0),
         3 => (0.0, 6.0),
         number => {
-            require!(false, "its fused activation has number {number}, but NONE, RELU, RELU_N1_TO_1 and RELU6 are read");
+            require!(
+                false,
+                "its fused activation has number {number}, but NONE, RELU, RELU_N1_TO_1 and RELU6 are read"
+            );
             unreachable!()
         }
     })

@@ -1,5 +1,6 @@
 //! The ops of a graph for the nodes of a subgraph. The functions of codes are in `codes`, the file's tables in `schema`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::codes::{self, Codes, ROUNDING};
@@ -29,6 +30,7 @@ pub(super) fn network(bytes: &[u8], subgraph: &Subgraph) -> Result<Network> {
         graph: Graph::new(),
         values: vec![None; subgraph.tensors.len()],
         broken: vec![false; subgraph.tensors.len()],
+        named: HashSet::new(),
         budget: bytes.len().saturating_mul(SHARED).saturating_add(1 << 16),
     };
     let (mut problems, mut inputs) = (Vec::new(), Vec::new());
@@ -39,6 +41,7 @@ pub(super) fn network(bytes: &[u8], subgraph: &Subgraph) -> Result<Network> {
             Ok(tensor_type) => {
                 let value = builder.graph.input(tensor_type.clone());
                 builder.graph.name(value, &tensor.name[..])?;
+                builder.named.insert(value);
                 builder.values[index as usize] = Some(value);
                 inputs.push(Port::new(&tensor.name, tensor_type));
             }
@@ -239,6 +242,8 @@ struct Builder<'a> {
     values: Vec<Option<Value>>,
     /// The tensors that an op would make that there isn't.
     broken: Vec<bool>,
+    /// The values that have a name.
+    named: HashSet<Value>,
     /// Bytes of constants that may still be made.
     budget: usize,
 }
@@ -370,7 +375,7 @@ impl<'a> Builder<'a> {
                 _ => value,
             };
             require!(self.values[index as usize].is_none(), "it makes {}, which there is already", tensor.name);
-            if !self.graph.inputs().contains(&value) {
+            if self.named.insert(value) {
                 self.graph.name(value, &tensor.name[..])?;
             }
             self.values[index as usize] = Some(value);
@@ -468,9 +473,17 @@ impl<'a> Builder<'a> {
         require!(lhs.shape().rank() == 4, "its image is {lhs}, but it must have 4 dimensions");
         let channels = lhs.shape().row_length();
         let mut weights = self.weights(node, 1)?;
-        require!(weights.dims().len() == 4, "its weights are {}, but they must have 4 dimensions", weights.tensor_type());
+        require!(
+            weights.dims().len() == 4,
+            "its weights are {}, but they must have 4 dimensions",
+            weights.tensor_type()
+        );
         let groups = if depthwise {
-            require!(weights.dims()[0] == 1, "its weights are {}, but their first dimension must be 1", weights.tensor_type());
+            require!(
+                weights.dims()[0] == 1,
+                "its weights are {}, but their first dimension must be 1",
+                weights.tensor_type()
+            );
             weights = weights.permuted(&[3, 1, 2, 0])?;
             channels
         } else {
@@ -548,7 +561,8 @@ impl<'a> Builder<'a> {
         let stage = stage.multipliers(multipliers);
         let weights = Arc::new(weights);
         let rounded = |rounding: Rounding| {
-            let matmul = Matmul::new(lhs.clone(), weights.clone()).transposed().output(stage.clone().rounding(rounding));
+            let matmul =
+                Matmul::new(lhs.clone(), weights.clone()).transposed().output(stage.clone().rounding(rounding));
             match &bias {
                 LayerBias::None => matmul.build(),
                 LayerBias::Narrow(bias) => matmul.bias(bias.clone()).build(),
@@ -572,6 +586,7 @@ impl<'a> Builder<'a> {
         let output = self.output(node)?.tensor_type()?;
         let stage = requantization(&output, activation)?;
         if node.op == Builtin::MUL {
+            // The kernel multiplies scales in f32.
             let real = codes_of(&lhs)?.scale * codes_of(&rhs)?.scale / stage.scale();
             let stage = stage.multipliers([Multiplier::of(real.into())?]);
             return self.add(Multiply::new(lhs, rhs, stage).build()?, &[a, b]);
@@ -751,7 +766,10 @@ impl<'a> Builder<'a> {
 
     fn resize_bilinear(&mut self, node: &Node, align: bool, half_pixel: bool) -> Result<Value> {
         let (value, input) = self.operand(node, 0)?;
-        require!(input.dtype() == DType::Int8, "its input is {input}, but it must be int8: other types are interpolated in floats");
+        require!(
+            input.dtype() == DType::Int8,
+            "its input is {input}, but it must be int8: other types are interpolated in floats"
+        );
         let output = self.output(node)?.dims()?;
         require!(output.len() == 4, "its output has {} dimensions, but it must have 4", output.len());
         let coordinates = match (align, half_pixel) {
@@ -780,12 +798,16 @@ impl<'a> Builder<'a> {
         };
         for axis in 1..3 {
             let most = output[axis];
-            require!(most <= MOST_INDICES, "its output has {most} elements along axis {axis}, but at most {MOST_INDICES} are read");
+            require!(
+                most <= MOST_INDICES,
+                "its output has {most} elements along axis {axis}, but at most {MOST_INDICES} are read"
+            );
             require!(input.dims()[axis] > 0 || most == 0, "its input {input} is empty");
         }
         let resize = Resize::nearest(input.clone(), &output[1..3]).coordinates(Coordinates::Asymmetric);
         let exact = resize.rounding(Nearest::Floor).build()?;
-        let equal = |axis: usize| (0..output[axis]).all(|i| exact.nearest_index(Nearest::Floor, axis, i) == source(axis, i));
+        let equal =
+            |axis: usize| (0..output[axis]).all(|i| exact.nearest_index(Nearest::Floor, axis, i) == source(axis, i));
         if equal(1) && equal(2) {
             return self.add(exact, &[value]);
         }

@@ -100,7 +100,10 @@ impl Subgraph {
         let flat = Flat::new(bytes);
         let model = flat.root()?;
         let version = model.u32(0)?;
-        require!(version == VERSION, "the tflite file has version {version}, but version {VERSION} is read: convert it again");
+        require!(
+            version == VERSION,
+            "the tflite file has version {version}, but version {VERSION} is read: convert it again"
+        );
         let codes = model.tables(1)?.iter().map(op_code).collect::<Result<Vec<_>>>()?;
         let subgraphs = model.tables(2)?;
         let buffers = model.tables(4)?;
@@ -140,7 +143,10 @@ fn op_code(table: &Table) -> Result<(Builtin, String)> {
 fn tensor(table: &Table, buffers: &[Table], bytes: usize) -> Result<FileTensor> {
     let buffer = table.u32(2)? as usize;
     let Some(buffer) = buffers.get(buffer) else {
-        refuse!("the tflite file is damaged (a tensor has buffer {buffer} of {}): download or convert it again", buffers.len());
+        refuse!(
+            "the tflite file is damaged (a tensor has buffer {buffer} of {}): download or convert it again",
+            buffers.len()
+        );
     };
     let mut data = buffer.bytes(0)?;
     let (offset, size) = (buffer.u64(1)?, buffer.u64(2)?);
