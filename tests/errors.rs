@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Random, check_op, context};
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
-use lowbit::ops::QuantizedArithmetic::{Codes, Integer, QOperator, Qdq};
+use lowbit::ops::QuantizedArithmetic::{self, Integer, QOperator, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
     DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatUnary, Function,
@@ -768,14 +768,17 @@ fn pools() -> Result<()> {
         ),
         (
             "codes of another scale",
-            Pool::average(image(), [2, 2]).output(Requantization::new(DType::Int8, 0.7, 0)?).arithmetic(Codes).build(),
+            Pool::average(image(), [2, 2])
+                .output(Requantization::new(DType::Int8, 0.7, 0)?)
+                .arithmetic(QuantizedArithmetic::Codes)
+                .build(),
             &["mean of codes", "7e-1", "requantize"],
         ),
         (
             "multipliers of windows that differ",
             Pool::average(image(), [2, 2])
                 .padding(Padding::SameUpper)
-                .output(fixed().multipliers([Multiplier::fixed(1 << 30, 0)?]))
+                .output(codes().rounding(Rounding::FixedDouble).multipliers([Multiplier::fixed(1 << 30, 0)?]))
                 .build(),
             &["all count 4 taps"],
         ),
@@ -812,7 +815,11 @@ fn elementwise() -> Result<()> {
         ("no scale", Add::new(plain()?, int8(&[3]), codes()).build(), &["lhs", "no scale"]),
         ("rhs per axis", Add::new(int8(&[3]), along(0, &[2, 3]), codes()).build(), &["rhs", "Axis(0)"]),
         ("fixed point", Add::new(int8(&[3]), int8(&[3]), fixed()).arithmetic(Qdq).build(), &["Qdq", "Integer"]),
-        ("a mean", Add::new(int8(&[3]), int8(&[3]), codes()).arithmetic(Codes).build(), &["Codes", "average pool"]),
+        (
+            "a mean",
+            Add::new(int8(&[3]), int8(&[3]), codes()).arithmetic(QuantizedArithmetic::Codes).build(),
+            &["Codes", "average pool"],
+        ),
         ("a difference", Add::new(int8(&[3]), int8(&[3]), codes()).subtract().build(), &["fixed-point"]),
         ("large scales", Add::new(scaled(1e30)?, int8(&[3]), fixed()).build(), &["1e30", "2^19"]),
         (

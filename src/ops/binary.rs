@@ -119,8 +119,9 @@ impl CommonScale {
     pub(crate) const SHIFT: u32 = 20;
 
     fn new(binary: &Binary, subtract: bool) -> Result<Self> {
-        let [lhs, rhs] = binary.parameters().map(|(scale, _)| f64::from(scale));
-        let (mode, scale) = (binary.output.mode(), f64::from(binary.output.scale()));
+        let [(lhs_scale, _), (rhs_scale, _)] = binary.parameters();
+        let [lhs, rhs, scale] = [lhs_scale, rhs_scale, binary.output.scale()].map(f64::from);
+        let mode = binary.output.mode();
         require!(
             matches!(mode, Rounding::FixedSingle | Rounding::FixedDouble),
             "a sum of integers rounds in fixed point, but Rounding::{mode:?} was asked for: use Rounding::FixedDouble or FixedSingle"
@@ -129,7 +130,9 @@ impl CommonScale {
         let output = common / (f64::from(1 << Self::SHIFT) * scale);
         require!(
             output < 1.0 - 1e-9,
-            "the scales {lhs:e} and {rhs:e} are too large beside the output's {scale:e}: a sum of integers needs them below 2^19 times it"
+            "the scales {lhs_scale:e} and {rhs_scale:e} are too large beside the output's {:e}: a sum of integers needs them below \
+             2^19 times it",
+            binary.output.scale()
         );
         let operands = [Multiplier::of(lhs / common)?, Multiplier::of(rhs / common)?];
         Ok(Self { operands, output: Multiplier::of(output)?, subtract })

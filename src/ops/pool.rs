@@ -272,7 +272,7 @@ impl PoolBuilder {
         let one_count = window.least_count(self.count_padding).max(1) == window.taps();
         require!(
             !explicit || (one_count && arithmetic == QuantizedArithmetic::Integer),
-            "a pool has a multiplier per count of taps: give explicit ones only to QuantizedArithmetic::Integer and windows that all \
+            "a pool has a multiplier per count of taps: give explicit multipliers only to QuantizedArithmetic::Integer and windows that all \
              count {} taps, or give it only a scale",
             window.taps()
         );
