@@ -43,6 +43,7 @@
 //! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | run a quantized network from a TensorFlow Lite file | [`tflite`] |
 //! | quantize weights to GGUF's types, write GGUF files | [`import::gguf`] |
 //! | observe ranges and histograms, and make scales of them | [`calibrate`], [`ops::ObserveRange`], [`ops::ObserveHistogram`] |
 //! | train with quantization | [`train`], [`ops::FakeQuantize`], [`ops::FakeRequantize`], [`ops::StepFromRange`], [`ops::FloatConv`], [`ops::OptimizerStep`] |

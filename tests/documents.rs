@@ -17,8 +17,8 @@ const LAYERS: [&[&str]; 11] = [
     &["ops", "import"],
     &["kernels", "reference"],
     &["plan", "tune"],
-    &["gpu"],
-    &["calibrate", "model"],
+    &["gpu", "network"],
+    &["calibrate", "model", "onnx", "tflite"],
     &["train", "ptq"],
     &["evaluate"],
 ];

@@ -12,7 +12,8 @@ use lowbit::ops::{
     Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Softmax, Table,
 };
 use lowbit::{
-    Context, ContextOptions, DType, Granularity, Quantization, Result, Rounding, Tensor, TensorType, kernels,
+    Context, ContextOptions, DType, Granularity, Multiplier, Quantization, Result, Rounding, Tensor, TensorType,
+    kernels,
 };
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
@@ -397,6 +398,10 @@ fn quantize_dequantize_requantize() -> Result<()> {
                 Quantize::new(TensorType::float32(codes_type.dims())?, codes_type.clone()).build()?,
                 &[&x],
             );
+            if codes_type.dtype().range().is_some() {
+                let away = Quantize::new(TensorType::float32(codes_type.dims())?, codes_type.clone()).ties_away();
+                run(&context, &mut count, &format!("{name}, ties away"), away.build()?, &[&x]);
+            }
             let halves: Vec<f16> = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect();
             let op = Quantize::new(TensorType::new(DType::Float16, codes_type.dims())?, codes_type.clone()).build()?;
             run(&context, &mut count, &name, op, &[&Tensor::new(dimensions, halves)?]);
@@ -504,6 +509,12 @@ fn elementwise_pool_table_concat() -> Result<()> {
                 let op = Add::new(types().0, types().1, sum.clone()).arithmetic(arithmetic).build()?;
                 run(&context, &mut count, &format!("add {arithmetic:?}"), op, &[&lhs, &rhs]);
             }
+            for rounding in [Rounding::FixedSingle, Rounding::FixedDouble] {
+                let sum = stage(&mut random, format, 5.0, rounding)?;
+                let add = || Add::new(types().0, types().1, sum.clone());
+                run(&context, &mut count, "integer add", add().build()?, &[&lhs, &rhs]);
+                run(&context, &mut count, "subtract", add().subtract().build()?, &[&lhs, &rhs]);
+            }
             for rounding in ROUNDINGS {
                 let product = stage(&mut random, format, 5.0, rounding)?;
                 let op =
@@ -540,6 +551,18 @@ fn elementwise_pool_table_concat() -> Result<()> {
             }
             let pool = Pool::max(input(), vec![2; rank]).dilation(vec![2; rank]).padding(Padding::SameUpper);
             run(&context, &mut count, "max pool", pool.build()?, &[&image]);
+            let codes = Pool::average(input(), vec![3; rank]).padding(Padding::SameUpper).stride(vec![2; rank]);
+            let codes = codes.arithmetic(QuantizedArithmetic::Codes);
+            run(&context, &mut count, "mean of codes", codes.build()?, &[&image]);
+            let explicit = Multiplier::fixed(1 << 30, -2)?;
+            let output = stage(&mut random, format, 2.0, Rounding::FixedDouble)?.multipliers([explicit]);
+            run(
+                &context,
+                &mut count,
+                "explicit",
+                Pool::average(input(), vec![2; rank]).output(output).build()?,
+                &[&image],
+            );
         }
         let x = random.quantized(format, &[3, 85]);
         let output = stage(&mut random, format, 3.0, Rounding::Onnx)?;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Random, check_op, context};
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
-use lowbit::ops::QuantizedArithmetic::{Integer, QOperator, Qdq};
+use lowbit::ops::QuantizedArithmetic::{self, Integer, QOperator, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
     DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatPool, FloatUnary,
@@ -768,6 +768,22 @@ fn pools() -> Result<()> {
             Pool::average(image(), [2, 2]).output(codes().rounding(Rounding::FixedSingle)).arithmetic(Qdq).build(),
             &["Qdq", "FixedSingle", "Integer"],
         ),
+        (
+            "codes of another scale",
+            Pool::average(image(), [2, 2])
+                .output(Requantization::new(DType::Int8, 0.7, 0)?)
+                .arithmetic(QuantizedArithmetic::Codes)
+                .build(),
+            &["mean of codes", "7e-1", "requantize"],
+        ),
+        (
+            "multipliers of windows that differ",
+            Pool::average(image(), [2, 2])
+                .padding(Padding::SameUpper)
+                .output(codes().rounding(Rounding::FixedDouble).multipliers([Multiplier::fixed(1 << 30, 0)?]))
+                .build(),
+            &["all count 4 taps"],
+        ),
         ("many taps", wide([300, 300]).build(), &["90000 taps", "32768", "QuantizedArithmetic::Integer"]),
         ("sums beyond f32", Pool::average(bright, [2, 2]).build(), &["3e36", "8.3076745e34", "4 f32"]),
         (
@@ -800,7 +816,14 @@ fn elementwise() -> Result<()> {
         ("shapes", Add::new(int8(&[2, 3]), int8(&[2, 4]), codes()).build(), &["[2, 3]", "[2, 4]", "3 and 4"]),
         ("no scale", Add::new(plain()?, int8(&[3]), codes()).build(), &["lhs", "no scale"]),
         ("rhs per axis", Add::new(int8(&[3]), along(0, &[2, 3]), codes()).build(), &["rhs", "Axis(0)"]),
-        ("fixed point", Add::new(int8(&[3]), int8(&[3]), fixed()).build(), &["Rounding::Onnx"]),
+        ("fixed point", Add::new(int8(&[3]), int8(&[3]), fixed()).arithmetic(Qdq).build(), &["Qdq", "Integer"]),
+        (
+            "a mean",
+            Add::new(int8(&[3]), int8(&[3]), codes()).arithmetic(QuantizedArithmetic::Codes).build(),
+            &["Codes", "average pool"],
+        ),
+        ("a difference", Add::new(int8(&[3]), int8(&[3]), codes()).subtract().build(), &["fixed-point"]),
+        ("large scales", Add::new(scaled(1e30)?, int8(&[3]), fixed()).build(), &["1e30", "2^19"]),
         (
             "multipliers",
             Add::new(int8(&[3]), int8(&[3]), codes().multipliers([Multiplier::float(1.0)?])).build(),
@@ -815,7 +838,7 @@ fn elementwise() -> Result<()> {
         (
             "a sum of integers",
             Add::new(int8(&[3]), int8(&[3]), codes()).arithmetic(Integer).build(),
-            &["QOperator or Qdq"],
+            &["Rounding::Onnx", "FixedDouble or FixedSingle"],
         ),
         ("a sum too large", Add::new(int8(&[1 << 16, 1]), int8(&[1 << 16]), codes()).build(), &["65536", "2147483647"]),
     ]);

@@ -511,6 +511,11 @@ fn resize() -> Result<()> {
             let op = Resize::linear(image.tensor_type().clone(), sizes).coordinates(coordinates).build()?;
             let name = format!("linear {} to {sizes:?}, {coordinates:?}", image.tensor_type());
             run(&context, &mut count, &name, op, &image);
+            if sizes.len() == 2 && coordinates != Coordinates::PytorchHalfPixel {
+                let op =
+                    Resize::linear(image.tensor_type().clone(), sizes).coordinates(coordinates).ten_bits().build()?;
+                run(&context, &mut count, &format!("{name}, ten bits"), op, &image);
+            }
             for k in 0..2 {
                 let (format, rounding) = (formats()[(4 * i + j + 5 * k) % formats().len()], roundings[(i + j + k) % 4]);
                 let image = any(&mut random, format, dimensions);
@@ -618,6 +623,7 @@ fn bad_requests_say_what_is_wrong() -> Result<()> {
         ("the number of elements differs", Reshape::new(x.clone(), [5, 5]).map(Op::from)),
         ("2 sizes were given", Resize::nearest(x.clone(), [1, 2]).build().map(Op::from)),
         ("linear interpolation takes int8 or uint8", Resize::linear(reals, [5]).build().map(Op::from)),
+        ("positions of 10 bits", Resize::linear(x.clone(), [5]).ten_bits().build().map(Op::from)),
         ("elements: split the tensor", Resize::nearest(x.clone(), [usize::MAX]).build().map(Op::from)),
     ];
     for (expected, request) in table {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use lowbit::onnx::{Arithmetic, Model, Options, read_tensor};
+use lowbit::onnx::{Arithmetic, Model, OPS, Options, read_tensor};
 use lowbit::ops::Cast;
 use lowbit::{DType, Network, Tensor, reference};
 
@@ -44,11 +44,14 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
             Err(error) => *outcome.refused.entry(error.to_string()).or_default() += 1,
         }
     }
-    let (mut equal, mut close, mut wrong, mut refused) = (0, 0, 0, 0);
+    let (mut equal, mut close, mut wrong, mut refused, mut claimed) = (0, 0, 0, 0, 0);
     for (op, outcome) in &outcomes {
         let count: usize = outcome.refused.values().sum();
         (equal, close) = (equal + outcome.equal, close + outcome.close);
         (wrong, refused) = (wrong + outcome.wrong.len(), refused + count);
+        if op.split('+').all(|op| OPS.contains(&op)) {
+            claimed += outcome.equal + outcome.close + outcome.wrong.len() + count;
+        }
         if outcome.equal + outcome.close + outcome.wrong.len() > 0 {
             println!(
                 "{op}: {} equal, {} close, {} refused, wrong: {:?}",

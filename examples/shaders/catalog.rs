@@ -215,6 +215,10 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                 let (a, b) = types()?;
                 ops.push(Multiply::new(a, b, stage.clone()).arithmetic(QuantizedArithmetic::Integer).build()?.into());
             }
+            for rounding in [Rounding::FixedSingle, Rounding::FixedDouble] {
+                let (a, b) = types()?;
+                ops.push(Add::new(a, b, stages[0].clone().rounding(rounding)).build()?.into());
+            }
         }
         let image = || typed(lhs, &[1, 8, 8, 4], 0);
         ops.push(Pool::max(image()?, [2, 2]).build()?.into());
@@ -222,6 +226,10 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             let average = Pool::average(image()?, [2, 2]).output(stage.clone());
             ops.push(average.arithmetic(QuantizedArithmetic::Integer).build()?.into());
         }
+        let codes = |image: TensorType, kernel: [usize; 2]| {
+            Pool::average(image, kernel).arithmetic(QuantizedArithmetic::Codes).build().map(Op::from)
+        };
+        ops.extend([codes(image()?, [2, 2])?, codes(typed(lhs, &[1, 32, 32, 4], 0)?, [32, 32])?]);
         for arithmetic in [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq] {
             let average = Pool::average(image()?, [2, 2]).output(stages[0].clone());
             ops.push(average.arithmetic(arithmetic).build()?.into());
@@ -234,6 +242,9 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         }
         for size in [&[1, 8, 4][..], &[1, 8, 8, 4], &[1, 8, 8, 8, 4]] {
             let image = typed(lhs, size, 0)?;
+            if size.len() == 4 {
+                ops.push(Resize::linear(image.clone(), [9, 9]).ten_bits().build()?.into());
+            }
             ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
         }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
@@ -283,6 +294,8 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for format in [&narrow()[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
+            let away = Quantize::new(TensorType::new(float, tensor_type.dims())?, tensor_type.clone()).ties_away();
+            ops.push(away.build()?.into());
             ops.push(Quantize::new(TensorType::new(float, tensor_type.dims())?, tensor_type.clone()).build()?.into());
             ops.push(Dequantize::new(tensor_type.clone()).output(float).build()?.into());
         }

@@ -28,5 +28,7 @@ fn main(
         a = load_lhs(rows.x, quad);
         b = load_rhs(rows.y, quad);
     }
-    store_codes(row, quad, add_codes(a, b, params.operands, params.result));
+    // Shifts among them decide branches.
+    let operands = params.operands + vec4<u32>(0u, 0u, 0u, opaque_zero(groups));
+    store_codes(row, quad, add_codes(a, b, operands, params.result));
 }

@@ -7,7 +7,7 @@
 //# import elementwise/pool_taps
 //# import math/linear_index
 //# needs load_entries: epilogue/code, epilogue/entries
-//# needs store_output: epilogue/code, epilogue/requantize
+//# needs store_output: epilogue/code, epilogue/mean, epilogue/requantize
 //# constants GROUP_X
 
 @compute @workgroup_size(GROUP_X)

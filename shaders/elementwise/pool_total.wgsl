@@ -7,7 +7,7 @@
 //# import conv/window
 //# import math/linear_index
 //# needs load_entries: epilogue/code, epilogue/entries
-//# needs store_output: epilogue/code, epilogue/requantize
+//# needs store_output: epilogue/code, epilogue/mean, epilogue/requantize
 //# constants GROUP_X, MAXIMUM
 
 @group(0) @binding(1) var<storage, read> partials: array<vec4<i32>>;

@@ -27,13 +27,7 @@ impl Epilogue<'_> {
                 self.link_real(program, [&program::REAL_F32, &program::REAL_F16])
             }
             Output::Requantized(stage) => {
-                let rounding = match stage.mode() {
-                    Rounding::Onnx => &program::ROUNDING_ONNX,
-                    Rounding::FixedSingle => &program::ROUNDING_FIXED_SINGLE,
-                    Rounding::FixedDouble => &program::ROUNDING_FIXED_DOUBLE,
-                    Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
-                };
-                self.link_store(program.with(&program::REQUANTIZE).with(rounding))
+                self.link_store(program.with(&program::REQUANTIZE).with(rounding(stage.mode())))
             }
         }
     }
@@ -125,6 +119,16 @@ pub(super) struct StageParameters {
     pub zero_point: i32,
     pub low: u32,
     pub high: u32,
+}
+
+/// The WGSL file that rescales i32.
+pub(super) fn rounding(mode: Rounding) -> &'static Part {
+    match mode {
+        Rounding::Onnx => &program::ROUNDING_ONNX,
+        Rounding::FixedSingle => &program::ROUNDING_FIXED_SINGLE,
+        Rounding::FixedDouble => &program::ROUNDING_FIXED_DOUBLE,
+        Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
+    }
 }
 
 /// Adds a post-op to a program that stores codes.

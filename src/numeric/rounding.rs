@@ -69,13 +69,23 @@ impl Multiplier {
         match rounding {
             Rounding::Onnx => Self::float(lhs * rhs / output),
             Rounding::FixedSingle | Rounding::FixedDouble | Rounding::FixedWide => {
-                Self::from_real(f64::from(lhs) * f64::from(rhs) / f64::from(output))
+                Self::of(f64::from(lhs) * f64::from(rhs) / f64::from(output))
             }
         }
     }
 
-    /// TFLite's `QuantizeMultiplier`: the nearest `q · 2^(shift − 31)` with `q` in `2³⁰..2³¹`; 0 for numbers below 2⁻³².
-    fn from_real(real: f64) -> Result<Self> {
+    /// The fixed-point multiplier of a real number, TFLite's `QuantizeMultiplier`: the nearest `q · 2^(shift − 31)` with `q` in
+    /// `2³⁰..2³¹`; 0 for numbers below 2⁻³².
+    ///
+    /// ```
+    /// use lowbit::{Multiplier, Rounding};
+    /// assert_eq!(Multiplier::of(0.75)?, Multiplier::fixed(3 << 29, 0)?);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the number isn't finite and positive, or is 2³⁰ or more.
+    pub fn of(real: f64) -> Result<Self> {
         require!(
             real.is_finite() && real > 0.0,
             "the requantization multiplier is {real:e}, but it must be finite and positive: check the scales it is made of"
@@ -201,7 +211,7 @@ mod tests {
     #[test]
     fn double_rounding_differs_from_single_by_at_most_one() {
         for accumulator in (-5_000_000..5_000_000).step_by(7_919) {
-            let multiplier = Multiplier::from_real(0.000_123_4).unwrap();
+            let multiplier = Multiplier::of(0.000_123_4).unwrap();
             let single = Rounding::FixedSingle.rescale(accumulator, multiplier);
             let double = Rounding::FixedDouble.rescale(accumulator, multiplier);
             assert!((single - double).abs() <= 1);
@@ -211,12 +221,12 @@ mod tests {
     #[test]
     fn multipliers_hold_the_value_to_31_bits() {
         for real in [1.0, 0.5, 0.75, 1e-9, 0.999_999_999_9, 1.0 - f64::EPSILON, 3.7, 123_456.7] {
-            let multiplier = Multiplier::from_real(real).unwrap();
+            let multiplier = Multiplier::of(real).unwrap();
             let back = f64::from(multiplier.word) * exp2(multiplier.shift - 31);
             assert!((back / real - 1.0).abs() <= exp2(-31), "{real} became {back}");
         }
-        assert_eq!(Multiplier::from_real(1e-12).unwrap().words().0, 0);
-        assert!(Multiplier::from_real(2e9).is_err());
+        assert_eq!(Multiplier::of(1e-12).unwrap().words().0, 0);
+        assert!(Multiplier::of(2e9).is_err());
         assert!(Multiplier::float(f32::NAN).is_err());
         assert!(Multiplier::float(0.0).is_err());
         assert!(Multiplier::fixed(-1, 0).is_err());

@@ -6,7 +6,7 @@ use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
 use super::{OpDef, rows_of_broadcast};
 use crate::error::{Result, require};
-use crate::numeric::Rounding;
+use crate::numeric::{Multiplier, Rounding};
 use crate::tensor::{Shape, TensorType};
 
 /// The part that a sum and a product share: two operands that broadcast, and 8-bit codes.
@@ -51,17 +51,22 @@ impl Binary {
 
 /// `out ≈ (s_a (a − z_a) + s_b (b − z_b)) / s_out + z_out`, elementwise with NumPy broadcasting
 ///
-/// Operands are int8 or uint8 with one scale each. [`QuantizedArithmetic`] selects the rounding, by default `QOperator`:
+/// Operands are int8 or uint8 with one scale each. [`QuantizedArithmetic`] selects the rounding, by default `QOperator`, or `Integer`
+/// if the output has a fixed-point rounding mode:
 ///
 /// ```text
 /// QOperator   clamp(round_ties_even(fma(v, s_v / s_out, fma(u, s_u / s_out, c))))
 ///             c = z_out − fma(s_v / s_out, z_v, s_u / s_out · z_u)
 /// Qdq         clamp(round_ties_even((s_a (a − z_a) + s_b (b − z_b)) / s_out) + z_out)
+/// Integer     clamp(rescale(rescale((a − z_a) · 2²⁰, s_a / t) ± rescale((b − z_b) · 2²⁰, s_b / t), t / (2²⁰ s_out)) + z_out)
+///             t = 2 max(s_a, s_b)
 /// ```
 ///
-/// Each operation, and each `fma` as a whole, is one correctly rounded f32 operation. By default `u` is `b` and `v` is `a`. They
-/// are exchanged if the innermost dimension that is not 1 in both shapes is 1 in the shape of `a`, or if all dimensions are 1. The
-/// shapes that the op is constructed with decide this, at any extent of a graph. Source: com.microsoft QLinearAdd.
+/// Each operation of the first two, and each `fma` as a whole, is one correctly rounded f32 operation. By default `u` is `b` and `v`
+/// is `a`. They are exchanged if the innermost dimension that is not 1 in both shapes is 1 in the shape of `a`, or if all dimensions
+/// are 1. The shapes that the op is constructed with decide this, at any extent of a graph. `rescale` is [`Rounding::rescale`] in the
+/// output's mode, `FixedSingle` or `FixedDouble`, with multipliers as [`Multiplier::from_scales`] makes them of quotients in f64.
+/// Sources: com.microsoft QLinearAdd; TFLite ADD, and SUB ([`subtract`](AddBuilder::subtract)), on 8-bit codes.
 ///
 /// ```
 /// use lowbit::ops::{Add, QuantizedArithmetic, Requantization};
@@ -86,8 +91,52 @@ impl Binary {
 #[derive(Debug, Clone)]
 pub struct Add {
     binary: Binary,
-    /// `None`: dequantize, add, quantize.
-    ratios: Option<Ratios>,
+    addition: Addition,
+}
+
+/// The rounding of an [`Add`] with its coefficients.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Addition {
+    QOperator(Ratios),
+    /// Dequantize, add, quantize.
+    Qdq,
+    Integer(CommonScale),
+}
+
+/// The multipliers of a sum in [`QuantizedArithmetic::Integer`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommonScale {
+    /// From the scale of lhs and of rhs to the common scale.
+    pub operands: [Multiplier; 2],
+    /// From the common scale to the output's.
+    pub output: Multiplier,
+    /// True if rhs is subtracted.
+    pub subtract: bool,
+}
+
+impl CommonScale {
+    /// The bits by which codes are shifted left before they are rescaled.
+    pub(crate) const SHIFT: u32 = 20;
+
+    fn new(binary: &Binary, subtract: bool) -> Result<Self> {
+        let [(lhs_scale, _), (rhs_scale, _)] = binary.parameters();
+        let [lhs, rhs, scale] = [lhs_scale, rhs_scale, binary.output.scale()].map(f64::from);
+        let mode = binary.output.mode();
+        require!(
+            matches!(mode, Rounding::FixedSingle | Rounding::FixedDouble),
+            "a sum of integers rounds in fixed point, but Rounding::{mode:?} was asked for: use Rounding::FixedDouble or FixedSingle"
+        );
+        let common = 2.0 * lhs.max(rhs);
+        let output = common / (f64::from(1 << Self::SHIFT) * scale);
+        require!(
+            output < 1.0 - 1e-9,
+            "the scales {lhs_scale:e} and {rhs_scale:e} are too large beside the output's {:e}: a sum of integers needs them below \
+             2^19 times it",
+            binary.output.scale()
+        );
+        let operands = [Multiplier::of(lhs / common)?, Multiplier::of(rhs / common)?];
+        Ok(Self { operands, output: Multiplier::of(output)?, subtract })
+    }
 }
 
 /// Describes an [`Add`]; made by [`Add::new`].
@@ -97,7 +146,8 @@ pub struct AddBuilder {
     lhs: TensorType,
     rhs: TensorType,
     output: Requantization,
-    arithmetic: QuantizedArithmetic,
+    arithmetic: Option<QuantizedArithmetic>,
+    subtract: bool,
 }
 
 /// The coefficients of a sum in [`QuantizedArithmetic::QOperator`].
@@ -183,31 +233,51 @@ pub struct MultiplyBuilder {
 }
 
 impl AddBuilder {
-    /// The rounding of the sum; `QOperator` by default.
+    /// The rounding of the sum; by default `QOperator`, or `Integer` if the output has a fixed-point rounding mode.
     pub fn arithmetic(mut self, arithmetic: QuantizedArithmetic) -> Self {
-        self.arithmetic = arithmetic;
+        self.arithmetic = Some(arithmetic);
+        self
+    }
+
+    /// Subtracts rhs: `a − b`. The arithmetic must be `Integer`.
+    ///
+    /// ```
+    /// use lowbit::ops::{Add, Requantization};
+    /// use lowbit::{DType, Quantization, Rounding, Tensor, reference};
+    /// let a = Tensor::new([2], vec![10i8, -20])?.quantized(Quantization::tensor(0.1, 0))?;
+    /// let b = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.2, 0))?;
+    /// let output = Requantization::new(DType::Int8, 0.5, 0)?.rounding(Rounding::FixedDouble);
+    /// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), output).subtract().build()?;
+    /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [0, -6]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn subtract(mut self) -> Self {
+        self.subtract = true;
         self
     }
 
     /// Validates the description.
     ///
     /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or, unless the arithmetic is `Qdq`, the ratio of an
-    /// operand's scale to the output's is 2¹¹⁶ or more. Also if the arithmetic is `Integer`, or the output has a fixed-point rounding
-    /// mode or explicit multipliers: a sum of two scales can't use them.
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, the output has explicit multipliers, or the arithmetic is
+    /// `QOperator` and the ratio of an operand's scale to the output's is 2¹¹⁶ or more. Also if the arithmetic is `Integer` and that ratio
+    /// is 2¹⁹ or more, or the rounding mode is neither `FixedSingle` nor `FixedDouble`; and if it isn't, but the output has a fixed-point
+    /// rounding mode or rhs is subtracted.
     pub fn build(self) -> Result<Add> {
-        let Self { lhs, rhs, output, arithmetic } = self;
+        let Self { lhs, rhs, output, arithmetic, subtract } = self;
+        let arithmetic = QuantizedArithmetic::resolve(arithmetic, output.mode(), false)?;
+        require!(!output.has_multipliers(), "an add makes its multipliers from scales: use no explicit multipliers");
         require!(
-            output.mode() == Rounding::Onnx && !output.has_multipliers(),
-            "an add rounds once, in f32: use Rounding::Onnx and no explicit multipliers"
-        );
-        require!(
-            arithmetic != QuantizedArithmetic::Integer,
-            "codes of two scales have no integer sum: use QuantizedArithmetic::QOperator or Qdq"
+            !subtract || arithmetic == QuantizedArithmetic::Integer,
+            "a difference is computed in integers: use QuantizedArithmetic::Integer and a fixed-point rounding mode"
         );
         let binary = Binary::new(lhs, rhs, output)?;
-        let ratios = (arithmetic == QuantizedArithmetic::QOperator).then(|| Ratios::new(&binary)).transpose()?;
-        Ok(Add { binary, ratios })
+        let addition = match arithmetic {
+            QuantizedArithmetic::QOperator => Addition::QOperator(Ratios::new(&binary)?),
+            QuantizedArithmetic::Integer => Addition::Integer(CommonScale::new(&binary, subtract)?),
+            QuantizedArithmetic::Qdq | QuantizedArithmetic::Codes => Addition::Qdq,
+        };
+        Ok(Add { binary, addition })
     }
 }
 
@@ -239,15 +309,15 @@ impl Add {
     /// A builder for a sum of tensors of these types.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> AddBuilder {
-        AddBuilder { lhs, rhs, output, arithmetic: QuantizedArithmetic::QOperator }
+        AddBuilder { lhs, rhs, output, arithmetic: None, subtract: false }
     }
 
     pub(crate) fn binary(&self) -> &Binary {
         &self.binary
     }
 
-    pub(crate) fn ratios(&self) -> Option<Ratios> {
-        self.ratios
+    pub(crate) fn addition(&self) -> Addition {
+        self.addition
     }
 
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {

@@ -3,7 +3,7 @@
 //! `float_post_op_*.wgsl` of floats) or, for ops that move elements, a conversion (`shaders/convert/`).
 
 use super::{
-    Add, Dequantize, DynamicGranularity, DynamicQuantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Table,
+    Add, Addition, Dequantize, DynamicGranularity, DynamicQuantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Table,
 };
 use crate::error::{Result, refuse, require};
 use crate::numeric::DType;
@@ -21,7 +21,7 @@ use crate::tensor::{Granularity, TensorType};
 /// | [`LayerNorm`](super::LayerNorm) of rows `[m, n]` | a symmetric [`DynamicQuantize`] to int8 by row, or in groups of a multiple of four: both of its outputs |
 /// | [`Transpose`](super::Transpose) | a [`Quantize`] or [`Dequantize`] with one scale for all elements |
 ///
-/// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result of codes equals that of the
+/// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic), and the second none of `Integer`. The result of codes equals that of the
 /// two ops in sequence, bit for bit. The result of floats has the error of the second op, plus that of the first as it passes through
 /// the second: times |residual| for a product, times the steepest slope for a function. That is 1.5 for `HardSwish`, |alpha| (or 1,
 /// if that is more) for those with an alpha, and at most 1.13 for the others; roots, exponentials, logarithms, reciprocals and
@@ -175,8 +175,12 @@ impl Fused {
         };
         match &post_op {
             PostOp::Add(add, _) => {
-                let differ = matches!(&first, Op::Add(first) if first.ratios().is_some() != add.ratios().is_some());
+                let way = |add: &Add| std::mem::discriminant(&add.addition());
+                let differ = matches!(&first, Op::Add(first) if way(first) != way(add));
                 require!(!differ, "a sum of a sum rounds as that does: give both the same QuantizedArithmetic");
+                // The stage of the first op and the sum would each bring a rounding.
+                let integer = matches!(add.addition(), Addition::Integer(_));
+                require!(!integer, "a sum in QuantizedArithmetic::Integer is an op of its own: use QOperator or Qdq");
             }
             PostOp::Quantize(quantize) => one_scale(quantize.granularity())?,
             PostOp::Dequantize(dequantize) => one_scale(dequantize.granularity())?,

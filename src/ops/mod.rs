@@ -63,8 +63,8 @@ mod window;
 
 pub use attention::AttentionBuilder;
 pub(crate) use attention::Cache;
-pub(crate) use binary::Binary;
 pub use binary::{AddBuilder, MultiplyBuilder};
+pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;
 pub use concat::ConcatBuilder;

@@ -37,11 +37,12 @@ pub enum PoolKind {
 ///             or as Integer where the window is the whole image, without padding
 /// Qdq         clamp(round_ties_even(Σ s (x − z) / count / s_out) + z_out)       every step one f32 operation, taps row by row
 /// Integer     clamp(rescale(Σ (x − z), s / (s_out · count)) + z_out)            an exact integer sum
+/// Codes       clamp(Σ x / count), rounded half away from zero                   integers; scale and zero point stay
 /// ```
 ///
 /// f32 sums are sequential. They cost a device more than an integer sum if the mean is near the middle between two codes, and are
 /// limited to windows of 32,768 taps. Sources: com.microsoft QLinearAveragePool and QLinearGlobalAveragePool; ONNX AveragePool and
-/// MaxPool.
+/// MaxPool; TFLite AVERAGE_POOL_2D (`Codes`), MEAN (`Integer`) and MAX_POOL_2D.
 ///
 /// ```
 /// use lowbit::{Quantization, Tensor, ops::Pool, reference};
@@ -141,7 +142,7 @@ impl Pool {
         &self.output_type
     }
 
-    /// One entry per possible count of taps, from the least.
+    /// One entry per possible count of taps, from the least. Of means of codes the multiplier is the count itself.
     pub(crate) fn stage(&self) -> &Stage {
         &self.stage
     }
@@ -207,7 +208,8 @@ impl PoolBuilder {
         self
     }
 
-    /// The scale, zero point and rounding of an average; by default they are the input's.
+    /// The scale, zero point and rounding of an average; by default they are the input's. An explicit multiplier replaces
+    /// `s / (s_out · count)` if all windows count as many taps.
     pub fn output(mut self, output: Requantization) -> Self {
         self.output = Some(output);
         self
@@ -224,7 +226,8 @@ impl PoolBuilder {
     /// # Errors
     /// If the input is not an 8-bit image with one scale, the window leaves the padded image or is empty, a max pool has an output
     /// scale or an arithmetic, or an average's output has a fixed-point rounding mode and its arithmetic isn't `Integer`. Also if
-    /// an f32 sum has more than 32,768 taps, or a scale so large that the sum could leave f32.
+    /// an f32 sum has more than 32,768 taps, or a scale so large that the sum could leave f32; if the arithmetic is `Codes` and the
+    /// output has another scale or zero point; or if multipliers are explicit, but windows count different numbers of taps.
     pub fn build(self) -> Result<Pool> {
         let input = self.input;
         let (scale, zero_point) = require_per_tensor("the image", &input)?;
@@ -238,16 +241,33 @@ impl PoolBuilder {
             "a max pool rounds nothing: give it no QuantizedArithmetic"
         );
         let output = self.output.map_or_else(|| Requantization::new(input.dtype(), scale, zero_point), Ok)?;
-        require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
-        let arithmetic = match QuantizedArithmetic::resolve(self.arithmetic, output.mode(), false)? {
-            QuantizedArithmetic::QOperator if window.is_whole() => QuantizedArithmetic::Integer,
-            arithmetic => arithmetic,
+        let explicit = output.has_multipliers();
+        let arithmetic = match self.arithmetic {
+            Some(QuantizedArithmetic::Codes) => QuantizedArithmetic::Codes,
+            given => match QuantizedArithmetic::resolve(given, output.mode(), explicit)? {
+                QuantizedArithmetic::QOperator if window.is_whole() => QuantizedArithmetic::Integer,
+                arithmetic => arithmetic,
+            },
         };
+        let codes = arithmetic == QuantizedArithmetic::Codes;
+        require!(
+            !codes || (output.scale(), output.zero_point(), explicit) == (scale, zero_point, false),
+            "a mean of codes keeps scale {scale:e} and zero point {zero_point}, but the output has {:e} and {}: requantize it afterwards",
+            output.scale(),
+            output.zero_point()
+        );
+        let one_count = window.least_count(self.count_padding).max(1) == window.taps();
+        require!(
+            !explicit || (one_count && arithmetic == QuantizedArithmetic::Integer),
+            "a pool has a multiplier per count of taps: give explicit multipliers only to QuantizedArithmetic::Integer and windows that all \
+             count {} taps, or give it only a scale",
+            window.taps()
+        );
         let counts = match self.kind {
             PoolKind::Max => 0..=0,
             PoolKind::Average => {
                 let taps = window.taps();
-                if arithmetic != QuantizedArithmetic::Integer {
+                if matches!(arithmetic, QuantizedArithmetic::QOperator | QuantizedArithmetic::Qdq) {
                     check_sums_of_floats(taps, scale)?;
                 }
                 let weights = Weights::Known { above: taps as i64, below: 0 };
@@ -258,7 +278,12 @@ impl PoolBuilder {
         };
         let multiplier = {
             let (rounding, out_scale) = (output.mode(), output.scale());
-            move |count: usize| Multiplier::from_scales(rounding, scale, 1.0, out_scale * count as f32)
+            let given = if explicit { Some(output.channel_multipliers(&[(scale, 1.0)])?[0]) } else { None };
+            move |count: usize| match given {
+                Some(given) => Ok(given),
+                None if codes => Multiplier::fixed(count as i32, 0),
+                None => Multiplier::from_scales(rounding, scale, 1.0, out_scale * count as f32),
+            }
         };
         // Multipliers shrink as counts grow: if the first and the last are valid, all are.
         if self.kind == PoolKind::Average {

@@ -16,7 +16,7 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// [`precision`](QuantizeBuilder::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one
 /// correctly rounded float16 division.
 ///
-/// Source: ONNX QuantizeLinear, with precision float32 by default.
+/// Sources: ONNX QuantizeLinear, with precision float32 by default; TFLite QUANTIZE of floats ([`ties_away`](QuantizeBuilder::ties_away)).
 ///
 /// ```
 /// use lowbit::{DType, Quantization, Tensor, TensorType, ops::Quantize, reference};
@@ -32,6 +32,7 @@ pub struct Quantize {
     output: TensorType,
     precision: DType,
     saturate: bool,
+    ties_away: bool,
 }
 
 /// `out = (x − zero_point) · scale` of any type of codes to float32 or float16
@@ -65,6 +66,7 @@ pub struct QuantizeBuilder {
     output: TensorType,
     precision: DType,
     saturate: bool,
+    ties_away: bool,
 }
 
 /// Describes a [`Dequantize`]; made by [`Dequantize::new`].
@@ -105,12 +107,32 @@ impl QuantizeBuilder {
         self
     }
 
+    /// Rounds halves away from zero, not to even integers: 2.5 becomes 3.
+    ///
+    /// ```
+    /// use lowbit::{DType, Quantization, Tensor, TensorType, ops::Quantize, reference};
+    /// let x = Tensor::new([2], vec![2.5f32, -2.5])?;
+    /// let codes = TensorType::new(DType::Int8, [2])?.quantized(Quantization::tensor(1.0, 0))?;
+    /// let op = Quantize::new(x.tensor_type().clone(), codes).ties_away().build()?;
+    /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<i8>()?, [3, -3]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn ties_away(mut self) -> Self {
+        self.ties_away = true;
+        self
+    }
+
     /// Validates the description.
     ///
     /// # Errors
-    /// If the output has no scale, the input or the quotients are not float32 or float16, or the shapes differ.
+    /// If the output has no scale, the input or the quotients are not float32 or float16, or the shapes differ. Also if halves are rounded
+    /// away from zero, and the output holds floats or the quotients are float16.
     pub fn build(self) -> Result<Quantize> {
-        let Self { input, output, precision, saturate } = self;
+        let Self { input, output, precision, saturate, ties_away } = self;
+        require!(
+            !ties_away || (precision == DType::Float32 && output.dtype().range().is_some()),
+            "halves are rounded away from zero for float32 quotients and integers only, but the quotients are {precision} and the output {output}"
+        );
         require_quantized(&output)?;
         require_float(input.dtype(), &output)?;
         require_float(precision, &output)?;
@@ -118,7 +140,7 @@ impl QuantizeBuilder {
             input.shape() == output.shape(),
             "the input {input} and the output {output} differ in shape: a quantization keeps it"
         );
-        Ok(Quantize { input, output, precision, saturate })
+        Ok(Quantize { input, output, precision, saturate, ties_away })
     }
 }
 
@@ -145,12 +167,17 @@ impl Quantize {
     /// A builder for a quantization of tensors of type `input`, float32 or float16, to tensors of type `output`.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(input: TensorType, output: TensorType) -> QuantizeBuilder {
-        QuantizeBuilder { input, output, precision: DType::Float32, saturate: true }
+        QuantizeBuilder { input, output, precision: DType::Float32, saturate: true, ties_away: false }
     }
 
     /// True if quotients are rounded to float16 before they become codes.
     pub(crate) fn halves_quotients(&self) -> bool {
         self.precision == DType::Float16
+    }
+
+    /// True if halves are rounded away from zero.
+    pub(crate) fn rounds_away(&self) -> bool {
+        self.ties_away
     }
 
     pub(crate) fn saturates(&self) -> bool {

@@ -19,9 +19,13 @@ pub enum QuantizedArithmetic {
     /// DequantizeLinear, the operator of ONNX in float32, QuantizeLinear: each step rounds to f32, and the zero point is
     /// added after the rounding to integers.
     Qdq,
-    /// The sum or product of codes is an exact integer. A multiplier rescales it once in any [`Rounding`] mode, and the zero point
-    /// is added after that. Example: TFLite's MUL with fixed-point rounding. A sum of two scales has no such integer.
+    /// Integers only. The product of codes, or the sum of a window's, is exact; a multiplier rescales it once in any [`Rounding`]
+    /// mode, and the zero point is added after that. In a sum of two tensors each operand is rescaled to a common finer scale first.
+    /// With fixed-point rounding these are TFLite's MUL, MEAN, ADD and SUB.
     Integer,
+    /// The mean of the codes themselves: an integer division, rounded half away from zero. Only an average pool has it, and its output
+    /// keeps the input's scale and zero point. It is TFLite's AVERAGE_POOL_2D.
+    Codes,
 }
 
 impl QuantizedArithmetic {
@@ -32,6 +36,10 @@ impl QuantizedArithmetic {
     pub(super) fn resolve(given: Option<Self>, rounding: Rounding, has_multipliers: bool) -> Result<Self> {
         let usual = if rounding == Rounding::Onnx { Self::QOperator } else { Self::Integer };
         let arithmetic = given.unwrap_or(usual);
+        require!(
+            arithmetic != Self::Codes,
+            "QuantizedArithmetic::Codes is a mean of codes, which only an average pool has: use another QuantizedArithmetic"
+        );
         require!(
             arithmetic == Self::Integer || rounding == Rounding::Onnx,
             "QuantizedArithmetic::{arithmetic:?} rounds in f32, but Rounding::{rounding:?} was asked for: it needs \

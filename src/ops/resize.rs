@@ -54,6 +54,8 @@ impl Nearest {
 pub(crate) enum Interpolation {
     Nearest(Nearest),
     Linear,
+    /// Linear, by positions of 10 bits.
+    TenBits,
 }
 
 /// An image `[batch, spatial…, channels]` resized to other spatial sizes
@@ -65,9 +67,13 @@ pub(crate) enum Interpolation {
 ///   their weights, divided by the sum of the products and rounded, ties away from zero. `b` is 11 for one or two spatial
 ///   dimensions and 7 for three: all sums are exact in i32, on every device. The error of a result is at most 0.625 of a code (1/2
 ///   of rounding, 1/16 of the weights along each dimension), or 3.5 for three dimensions.
+/// * [`ten_bits`](ResizeBuilder::ten_bits): as linear, with positions and weights of 10 bits, for two spatial dimensions. With
+///   `r = ⌊(1024 · m + ⌊n / 2⌋) / n⌋` the position of element i is `i · r / 1024` (asymmetric), `(i · r + ⌊r / 2⌋ − 512) / 1024`
+///   (half pixel), or `i · r / 1024` with m − 1 and n − 1 in r (align corners, if n is not 1).
 /// * Scales stay.
 ///
-/// Source: ONNX Resize with `sizes`, modes `nearest` and `linear` without `antialias`. ONNX's weights are real numbers.
+/// Sources: ONNX Resize with `sizes`, modes `nearest` and `linear` without `antialias`, where weights are real numbers; TFLite
+/// RESIZE_BILINEAR on 8-bit codes (`ten_bits`).
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{Coordinates, Resize}, reference};
@@ -137,7 +143,11 @@ impl Resize {
 
     /// Number of bits of a weight.
     pub(crate) fn weight_bits(&self) -> u32 {
-        if self.spatial() < 3 { 11 } else { 7 }
+        match self.spatial() {
+            _ if self.interpolation == Interpolation::TenBits => 10,
+            ..3 => 11,
+            _ => 7,
+        }
     }
 
     /// The position of an element along an axis, as a fraction with a positive denominator. Both extents may be near 2³¹.
@@ -149,6 +159,18 @@ impl Resize {
             Coordinates::Asymmetric => (index * input, output),
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => ((2 * index + 1) * input - output, 2 * output),
             Coordinates::AlignCorners => (index * (input - 1), output - 1),
+        }
+    }
+
+    /// The position of an element along an axis, in steps of 2^-10.
+    fn place_in_ten_bits(&self, axis: usize, index: usize) -> i128 {
+        let extent = |t: &TensorType| t.dims()[axis] as i128;
+        let (input, output, index) = (extent(&self.input), extent(&self.output), index as i128);
+        let step = |input: i128, output: i128| ((input << 10) + output / 2) / output;
+        match self.coordinates {
+            Coordinates::AlignCorners if output > 1 => index * step(input - 1, output - 1),
+            Coordinates::HalfPixel => index * step(input, output) + step(input, output) / 2 - (1 << 9),
+            _ => index * step(input, output),
         }
     }
 
@@ -178,7 +200,10 @@ impl Resize {
 
     /// The input elements around an element of the output, along an axis.
     pub(crate) fn between(&self, axis: usize, index: usize) -> Between {
-        let (place, unit) = self.place(axis, index);
+        let (place, unit) = match self.interpolation {
+            Interpolation::TenBits => (self.place_in_ten_bits(axis, index), 1 << 10),
+            Interpolation::Linear | Interpolation::Nearest(_) => self.place(axis, index),
+        };
         let last = self.input.dims()[axis] as i128 - 1;
         let place = place.clamp(0, last * unit);
         let (lower, rest) = (place / unit, place % unit);
@@ -226,6 +251,22 @@ impl ResizeBuilder {
         self
     }
 
+    /// Positions and weights of linear interpolation in 10 bits, as TFLite's kernels have them.
+    ///
+    /// ```
+    /// use lowbit::{Tensor, ops::Resize, reference};
+    /// let image = Tensor::new([1, 1, 3, 1], vec![0u8, 100, 200])?;
+    /// let resize = Resize::linear(image.tensor_type().clone(), [1, 6]).ten_bits().build()?;
+    /// assert_eq!(reference::run(&resize.into(), &[&image])?[0].values::<u8>()?, [0, 25, 75, 125, 175, 200]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn ten_bits(mut self) -> Self {
+        if self.interpolation == Interpolation::Linear {
+            self.interpolation = Interpolation::TenBits;
+        }
+        self
+    }
+
     /// Validates the description.
     ///
     /// # Errors
@@ -252,9 +293,16 @@ impl ResizeBuilder {
             );
         }
         require!(
-            interpolation != Interpolation::Linear || input.dtype().is_8_bit(),
+            matches!(interpolation, Interpolation::Nearest(_)) || input.dtype().is_8_bit(),
             "linear interpolation takes int8 or uint8, but this is {input}: resize to the nearest, or quantize first"
         );
+        if interpolation == Interpolation::TenBits {
+            let three = coordinates != Coordinates::PytorchHalfPixel && rank == 4;
+            require!(
+                three,
+                "positions of 10 bits have two spatial dimensions and other coordinates than PytorchHalfPixel, but this is {input}"
+            );
+        }
         let mut dimensions = input.dims().to_vec();
         dimensions[1..rank - 1].copy_from_slice(&sizes);
         let mut output = TensorType::new(input.dtype(), dimensions)?;

@@ -61,6 +61,7 @@ fn over(op: &Op, inputs: &[Tensor]) -> Option<Op> {
             let quantize = Quantize::new(first, of_codes(op.output())?);
             let quantize = if op.halves_quotients() { quantize.precision(DType::Float16) } else { quantize };
             let quantize = if op.saturates() { quantize } else { quantize.non_saturating() };
+            let quantize = if op.rounds_away() { quantize.ties_away() } else { quantize };
             quantize.build().ok()?.into()
         }
         Op::Dequantize(op) => Dequantize::new(first).output(op.output().dtype()).build().ok()?.into(),

@@ -4,7 +4,7 @@
 use super::Meaning;
 use crate::error::Result;
 use crate::numeric;
-use crate::ops::{Add, Binary, Multiply, QuantizedArithmetic};
+use crate::ops::{Add, Addition, Binary, CommonScale, Multiply, QuantizedArithmetic};
 use crate::tensor::Tensor;
 
 impl Meaning for Add {
@@ -31,8 +31,8 @@ pub(super) fn add(op: &Add, inputs: &[&Tensor]) -> Tensor {
     let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.binary().parameters();
     let output = &op.binary().output;
     let (scale, zero_point, (low, high)) = (output.scale(), output.zero_point(), output.bounds());
-    each(op.binary(), inputs, |a, b| match op.ratios() {
-        Some(ratios) => {
+    each(op.binary(), inputs, |a, b| match op.addition() {
+        Addition::QOperator(ratios) => {
             let (a, b) = (a as f32, b as f32);
             let sum = match ratios.lhs_first {
                 true => b.mul_add(ratios.rhs, a.mul_add(ratios.lhs, ratios.offset)),
@@ -40,9 +40,14 @@ pub(super) fn add(op: &Add, inputs: &[&Tensor]) -> Tensor {
             };
             numeric::round_saturating(sum, low, high)
         }
-        None => {
+        Addition::Qdq => {
             let (a, b) = ((a - lhs_zero_point) as f32 * lhs_scale, (b - rhs_zero_point) as f32 * rhs_scale);
             numeric::quantize(a + b, scale, zero_point, low, high)
+        }
+        Addition::Integer(CommonScale { operands, output: last, subtract }) => {
+            let finer = |steps: i32, multiplier| output.mode().rescale(steps << CommonScale::SHIFT, multiplier);
+            let (a, b) = (finer(a - lhs_zero_point, operands[0]), finer(b - rhs_zero_point, operands[1]));
+            output.apply(if subtract { a - b } else { a + b }, last)
         }
     })
 }
@@ -63,7 +68,7 @@ pub(super) fn multiply(op: &Multiply, inputs: &[&Tensor]) -> Tensor {
                 let product = (a as f32 * lhs_scale) * (b as f32 * rhs_scale);
                 numeric::quantize(product, scale, zero_point, low, high)
             }
-            QuantizedArithmetic::Integer => output.apply(a * b, multiplier),
+            QuantizedArithmetic::Integer | QuantizedArithmetic::Codes => output.apply(a * b, multiplier),
         }
     })
 }

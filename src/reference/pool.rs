@@ -60,6 +60,11 @@ fn average(op: &Pool, sum: i32, real_sum: f32, count: usize) -> i32 {
     match op.arithmetic() {
         QuantizedArithmetic::QOperator => numeric::round_saturating(mean / scale + zero_point as f32, low, high),
         QuantizedArithmetic::Qdq => numeric::quantize(mean, scale, zero_point, low, high),
+        QuantizedArithmetic::Codes => {
+            let (codes, count) = (sum + zero_point * count as i32, count as i32);
+            let half = if codes > 0 { count / 2 } else { -(count / 2) };
+            ((codes + half) / count).clamp(low, high)
+        }
         QuantizedArithmetic::Integer => {
             let entry = op.stage().entry(0, count - op.least_count());
             output.apply(sum, entry.multiplier.expect("an average has multipliers"))

@@ -37,6 +37,8 @@ pub(super) fn quantize(op: &Quantize, input: &Tensor) -> Tensor {
         let (scale, zero_point) = (quantization.scale(index), quantization.zero_point(index));
         let quotient = x / scale;
         let quotient = if op.halves_quotients() { f16::from_f32(quotient).to_f32() } else { quotient };
+        // An integer stays when it is rounded again.
+        let quotient = if op.rounds_away() { quotient.round() } else { quotient };
         match (Minifloat::of(output.dtype()), output.dtype().range()) {
             (Some(layout), _) => layout.encode_quotient(quotient, op.saturates()) as i32,
             // A division by 1 changes nothing.

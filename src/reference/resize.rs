@@ -25,7 +25,7 @@ pub(super) fn resize(op: &Resize, input: &Tensor) -> Tensor {
             axes.clone().for_each(|axis| source[axis] = op.nearest_index(rounding, axis, place[axis]));
             Some(source)
         }),
-        Interpolation::Linear => linear(op, input),
+        Interpolation::Linear | Interpolation::TenBits => linear(op, input),
     }
 }
 

@@ -9,9 +9,9 @@ use lowbit::ops::{
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
     FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
     Matmul, Multiply, Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad,
-    PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
-    Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table,
-    TopK, Transpose, Unfold, Windows,
+    PadMode, Padding, Pool, Quantize, QuantizeWeights, QuantizedArithmetic, RangeUpdate, Reduce, Reduction,
+    RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice,
+    Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
@@ -395,6 +395,9 @@ impl Draw {
         if self.one_in(4) {
             pool = pool.count_padding();
         }
+        if self.one_in(6) {
+            pool = pool.arithmetic(QuantizedArithmetic::Codes);
+        }
         Ok(pool.build()?.into())
     }
 
@@ -659,7 +662,10 @@ impl Draw {
             false => (self.simple(&dims)?, self.simple(&other)?),
         };
         Ok(match self.one_in(2) {
-            true => Add::new(lhs, rhs, self.stage()?).build()?.into(),
+            true => {
+                let add = Add::new(lhs, rhs, self.stage()?);
+                if self.one_in(4) { add.subtract() } else { add }.build()?.into()
+            }
             false => Multiply::new(lhs, rhs, self.stage()?).build()?.into(),
         })
     }
@@ -760,6 +766,7 @@ impl Draw {
                     true => Resize::nearest(self.tensor_type(&image)?, sizes).rounding(rounding),
                     false => Resize::linear(self.simple(&image)?, sizes),
                 };
+                let resize = if self.one_in(4) { resize.ten_bits() } else { resize };
                 resize.coordinates(coordinates).build()?.into()
             }
         })
@@ -777,6 +784,9 @@ impl Draw {
                 let mut quantize = Quantize::new(TensorType::new(float, codes.dims())?, codes);
                 if self.one_in(4) {
                     quantize = quantize.precision(self.pick(&FLOATS));
+                }
+                if self.one_in(4) {
+                    quantize = quantize.ties_away();
                 }
                 if self.one_in(4) { quantize.non_saturating() } else { quantize }.build()?.into()
             }

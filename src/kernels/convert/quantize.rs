@@ -14,7 +14,11 @@ use crate::tensor::{Granularity, TensorType};
 
 /// Adds the quantization of real numbers to a loop that calls `convert`.
 pub(crate) fn link_quantize(program: Program, op: &Quantize) -> Program {
-    let quotient = if op.halves_quotients() { &program::QUOTIENT_FLOAT16 } else { &program::QUOTIENT_FLOAT32 };
+    let quotient = match (op.halves_quotients(), op.rounds_away()) {
+        (true, _) => &program::QUOTIENT_FLOAT16,
+        (false, true) => &program::QUOTIENT_TIES_AWAY,
+        (false, false) => &program::QUOTIENT_FLOAT32,
+    };
     let program = link_decode(program, op.input().dtype()).with(quotient);
     match op.output().dtype() {
         format if format.is_minifloat() => {

@@ -7,7 +7,8 @@ use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_candidates, parameters,
 };
-use crate::ops::{Add, Binary, Multiply, Output, PostOp, QuantizedArithmetic};
+use crate::numeric::Multiplier;
+use crate::ops::{Add, Addition, Binary, CommonScale, Multiply, Output, PostOp, QuantizedArithmetic};
 
 parameters! {
     /// `shaders/elementwise/params.wgsl`.
@@ -33,7 +34,14 @@ parameters! {
 impl Kernels for Add {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let [operands, result] = sum_words(self, 0);
-        let program = || epilogue::link_post_op(Program::new(&program::ADD).with(addition(self)), post_op);
+        let program = || {
+            let program = Program::new(&program::ADD).with(addition(self));
+            let rounding = match self.addition() {
+                Addition::Integer(_) => Some(epilogue::rounding(self.binary().output.mode())),
+                Addition::QOperator(_) | Addition::Qdq => None,
+            };
+            epilogue::link_post_op(rounding.into_iter().fold(program, Program::with), post_op)
+        };
         let params = Params { operands, result, ..params(self.binary()) };
         candidates("add", self.binary(), &params, program, epilogue::post_op_tables(post_op), post_op, caps)
     }
@@ -41,7 +49,11 @@ impl Kernels for Add {
 
 /// The WGSL file that adds codes.
 pub(crate) fn addition(op: &Add) -> &'static Part {
-    if op.ratios().is_some() { &program::ADDITION_QOPERATOR } else { &program::ADDITION_QDQ }
+    match op.addition() {
+        Addition::QOperator(_) => &program::ADDITION_QOPERATOR,
+        Addition::Qdq => &program::ADDITION_QDQ,
+        Addition::Integer(_) => &program::ADDITION_INTEGER,
+    }
 }
 
 /// The constants of that file: for its operands, of which the first is the op's lhs (0) or rhs (1), and for the result.
@@ -49,13 +61,24 @@ pub(crate) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
     let output = &op.binary().output;
     let (low, high) = output.bounds();
     let (low, high) = (low as u32, high as u32);
-    let Some(ratios) = op.ratios() else {
-        let parameters = op.binary().parameters();
-        let [(scale, zero_point), (other_scale, other_zero_point)] = [parameters[first], parameters[1 - first]];
-        return [
-            [scale.to_bits(), zero_point as u32, other_scale.to_bits(), other_zero_point as u32],
-            [output.scale().to_bits(), output.zero_point() as u32, low, high],
-        ];
+    let parameters = op.binary().parameters();
+    let [(scale, zero_point), (other_scale, other_zero_point)] = [parameters[first], parameters[1 - first]];
+    let ratios = match op.addition() {
+        Addition::QOperator(ratios) => ratios,
+        Addition::Qdq => {
+            return [
+                [scale.to_bits(), zero_point as u32, other_scale.to_bits(), other_zero_point as u32],
+                [output.scale().to_bits(), output.zero_point() as u32, low, high],
+            ];
+        }
+        Addition::Integer(CommonScale { operands, output: last, subtract }) => {
+            // Multipliers are at most 1/2, so that none shifts left.
+            let [(lhs, lhs_shift), (rhs, rhs_shift), (last, last_shift)] =
+                [operands[0], operands[1], last].map(Multiplier::words).map(|(word, shift)| (word, (-shift) as u32));
+            let shifts = lhs_shift | rhs_shift << 8 | last_shift << 16 | u32::from(subtract) << 24;
+            let zero_points = zero_point as u32 & 0xffff | (other_zero_point as u32) << 16;
+            return [[lhs, rhs, zero_points, shifts], [last, output.zero_point() as u32, low, high]];
+        }
     };
     let by_operand = [ratios.lhs, ratios.rhs];
     let first_joins_first = ratios.lhs_first == (first == 0);
@@ -73,7 +96,7 @@ impl Kernels for Multiply {
         let params = params(&self.binary);
         let multiplier = self.stage.entry(0, 0).multiplier.map_or(0, |multiplier| multiplier.words().0);
         let (part, result) = match self.arithmetic {
-            QuantizedArithmetic::Integer => {
+            QuantizedArithmetic::Integer | QuantizedArithmetic::Codes => {
                 return multiply_epilogue(self, post_op, |epilogue| {
                     let (op, post_op_of) = (self.clone(), post_op.cloned());
                     let words = move || multiply_epilogue(&op, post_op_of.as_ref(), |epilogue| epilogue.tables());

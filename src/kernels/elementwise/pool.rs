@@ -112,7 +112,10 @@ fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
         output_words: stage.output_words,
         output_quads: stage.output_quads,
         quads: (op.output_type().shape().rows() * stage.output_quads as usize) as u32,
-        input_zero_point: op.input().parameters(0).1,
+        input_zero_point: match op.arithmetic() {
+            QuantizedArithmetic::Codes => 0,
+            _ => op.input().parameters(0).1,
+        },
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
@@ -152,6 +155,9 @@ fn storing(
 ) -> Dispatch {
     let program = match op.kind() {
         PoolKind::Average if sums_floats(op) => epilogue::link_post_op(program, epilogue.post_op),
+        PoolKind::Average if op.arithmetic() == QuantizedArithmetic::Codes => {
+            epilogue::link_post_op(program.with(&program::MEAN).with(&program::STORE_CODES), epilogue.post_op)
+        }
         PoolKind::Average => epilogue.link(program),
         PoolKind::Max => epilogue::link_post_op(program.with(&program::CODE), epilogue.post_op),
     };
@@ -176,7 +182,8 @@ fn pooled(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &Devi
 }
 
 fn sums_floats(op: &Pool) -> bool {
-    op.kind() == PoolKind::Average && op.arithmetic() != QuantizedArithmetic::Integer
+    let floats = matches!(op.arithmetic(), QuantizedArithmetic::QOperator | QuantizedArithmetic::Qdq);
+    op.kind() == PoolKind::Average && floats
 }
 
 /// One invocation visits a whole window, for averages that are summed in floats.

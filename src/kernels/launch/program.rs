@@ -157,6 +157,7 @@ parts! {
         "epilogue/entries";
         "epilogue/tables";
         STORE_CODES = "epilogue/store_codes";
+        MEAN = "epilogue/mean";
         ROUNDING_ONNX = "epilogue/rounding_onnx";
         ROUNDING_FIXED_SINGLE = "epilogue/rounding_fixed_single";
         ROUNDING_FIXED_DOUBLE = "epilogue/rounding_fixed_double";
@@ -207,6 +208,7 @@ parts! {
         STEP_DEQUANTIZE = "convert/step_dequantize";
         STEP_DEQUANTIZE_FLOAT = "convert/step_dequantize_float";
         QUOTIENT_FLOAT32 = "convert/quotient_float32";
+        QUOTIENT_TIES_AWAY = "convert/quotient_ties_away";
         QUOTIENT_FLOAT16 = "convert/quotient_float16";
         SCALES_NONE = "convert/scales_none";
         SCALES_BLOCKS = "convert/scales_blocks";
@@ -287,6 +289,7 @@ parts! {
         "elementwise/guessed_codes";
         ADDITION_QOPERATOR = "elementwise/addition_qoperator";
         ADDITION_QDQ = "elementwise/addition_qdq";
+        ADDITION_INTEGER = "elementwise/addition_integer";
         MULTIPLICATION_QOPERATOR = "elementwise/multiplication_qoperator";
         MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
         MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";

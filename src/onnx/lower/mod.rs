@@ -136,7 +136,11 @@ impl<'a> Lowering<'a> {
                 continue;
             }
             let misses = node.input.iter().any(|name| matches!(self.values.get(name), Some(Value::Missing)));
-            let made = if misses { Ok(vec![Value::Missing; node.output.len()]) } else { self.node(node) };
+            let made = match misses {
+                // A node after one that can't be an op is only told of if it can't be one itself.
+                true => known_op(node).map(|()| vec![Value::Missing; node.output.len()]),
+                false => self.node(node),
+            };
             match made {
                 Ok(made) => node.output.iter().zip(made).for_each(|(name, value)| {
                     self.values.insert(name.clone(), value);
@@ -241,8 +245,7 @@ impl<'a> Lowering<'a> {
                 let part = dims[begin[0]..begin[0] + sizes[0]].iter().map(|&d| d as i64).collect::<Vec<_>>();
                 return Ok(vec![Value::Known(Array::integers([part.len()], part))]);
             }
-            "If" | "Loop" | "Scan" => refuse!("its branches are graphs of their own, which have no op"),
-            _ => {}
+            _ => known_op(node)?,
         }
         if let Some(values) = self.dynamic(node)? {
             return Ok(values);
@@ -503,6 +506,16 @@ impl<'a> Lowering<'a> {
     fn is_optimized(&self) -> bool {
         self.options.arithmetic == Arithmetic::OnnxRuntime
     }
+}
+
+/// Refuses an op that has no counterpart.
+fn known_op(node: &NodeProto) -> Result<()> {
+    let op = node.op();
+    match &*op {
+        "If" | "Loop" | "Scan" => refuse!("its branches are graphs of their own, which have no op"),
+        op => require!(super::OPS.contains(&op), "there is no op for {op}"),
+    }
+    Ok(())
 }
 
 /// The value of a `Constant`.
