@@ -43,6 +43,7 @@
 //! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | run a network from an ONNX file, bit for bit as ONNX Runtime does | [`onnx`] |
 //! | run a quantized network from a TensorFlow Lite file | [`tflite`] |
 //! | quantize weights to GGUF's types, write GGUF files | [`import::gguf`] |
 //! | observe ranges and histograms, and make scales of them | [`calibrate`], [`ops::ObserveRange`], [`ops::ObserveHistogram`] |

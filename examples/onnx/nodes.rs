@@ -65,6 +65,7 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     println!(
         "{equal} cases equal, {close} within {RELATIVE} of each number and {ABSOLUTE}, {wrong} wrong, {refused} refused"
     );
+    println!("{claimed} cases are of ops that are taken");
     Ok(())
 }
 

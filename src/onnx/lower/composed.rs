@@ -7,6 +7,7 @@ use crate::numeric::DType;
 use crate::onnx::array::{Array, Element};
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
+use crate::onnx::shape;
 use crate::ops::{Arithmetic, Function, LayerNorm, Reduce, Reduction, Select, Slice, TopK};
 use crate::tensor::Tensor;
 
@@ -143,7 +144,7 @@ impl Lowering<'_> {
                 for (axis, &count) in repeats.iter().enumerate() {
                     let place = x.place(axis);
                     let extent = self.type_of(x.value).dims()[place];
-                    crate::onnx::shape::checked_product(&[extent, count])?;
+                    shape::checked_product(&[extent, count])?;
                     let places: Vec<usize> = (0..count).flat_map(|_| 0..extent).collect();
                     let op = Slice::take(self.type_of(x.value).clone(), place, places)?;
                     x.value = self.graph.add(op, &[x.value])?;

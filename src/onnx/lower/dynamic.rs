@@ -6,8 +6,9 @@ use crate::error::{Error, Result, refuse};
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Data};
 use crate::onnx::proto::NodeProto;
-use crate::ops::{DynamicGranularity, DynamicQuantize, Output};
+use crate::ops::{Conv, DynamicGranularity, DynamicQuantize, Matmul, Output};
 use crate::plan::Value as GraphValue;
+use crate::tensor::Tensor;
 
 /// A part of a dynamic quantization.
 #[derive(Debug, Clone)]
@@ -112,18 +113,18 @@ impl Lowering<'_> {
             return self.dynamic_conv(&weights.node, x, &codes);
         }
         let lhs = self.in_rows(&x.codes)?;
-        let op = crate::ops::Matmul::new(self.type_of(lhs).clone(), codes);
+        let op = Matmul::new(self.type_of(lhs).clone(), codes);
         let op = op.dynamic_lhs(DynamicGranularity::Tensor).output(Output::real()).build()?;
         let value = self.graph.add(op, &[lhs, x.parameters])?;
         Ok(self.plain(value))
     }
 
-    fn dynamic_conv(&mut self, node: &NodeProto, x: &Quantized, weights: &crate::Tensor) -> Result<Placed> {
+    fn dynamic_conv(&mut self, node: &NodeProto, x: &Quantized, weights: &Tensor) -> Result<Placed> {
         let order = channels_last(weights.dims().len());
         let image = self.arranged(&x.codes, &order)?;
         let spatial = order.len() - 2;
         let ones = vec![1; spatial];
-        let conv = crate::ops::Conv::new(self.type_of(image).clone(), weights.permuted(&order)?)
+        let conv = Conv::new(self.type_of(image).clone(), weights.permuted(&order)?)
             .stride(node.sizes("strides", &ones)?)
             .dilation(node.sizes("dilations", &ones)?)
             .padding(node.padding(spatial)?)

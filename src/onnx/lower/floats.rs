@@ -12,6 +12,7 @@ use crate::numeric::DType;
 use crate::onnx::array::{Array, Data, Element};
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
+use crate::onnx::shape;
 use crate::ops::{
     ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear,
     Operand as Factor, Select, Softmax, Unfold,
@@ -242,8 +243,8 @@ impl Lowering<'_> {
             if all || none {
                 let (chosen, other) = (self.value(node, chosen)?, self.value(node, other)?);
                 let (dims, more) = (self.dims_of_value(&chosen)?, self.dims_of_value(&other)?);
-                let dims = crate::onnx::shape::broadcast(&dims, &more)?;
-                let target = crate::onnx::shape::broadcast(&dims, &array.dims)?;
+                let dims = shape::broadcast(&dims, &more)?;
+                let target = shape::broadcast(&dims, &array.dims)?;
                 let placed = self.numbers_of(&chosen)?;
                 return self.expanded(&placed, &target);
             }
@@ -412,10 +413,7 @@ impl Lowering<'_> {
     fn conv(&mut self, node: &NodeProto) -> Result<Placed> {
         let weights = match self.value(node, 1)? {
             Value::Known(array) => Tensor::new(array.dims.clone(), array.as_reals()?)?,
-            Value::Dequantized(Codes::Known(codes)) => {
-                let op = Dequantize::new(codes.tensor_type().clone()).build()?;
-                crate::reference::run(&op.into(), &[&codes])?.swap_remove(0)
-            }
+            Value::Dequantized(Codes::Known(codes)) => codes.dequantize()?,
             _ => refuse!("its weights are computed when the graph runs"),
         };
         let image = self.numbers(node, 0)?;

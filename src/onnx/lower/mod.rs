@@ -511,10 +511,10 @@ impl<'a> Lowering<'a> {
 /// Refuses an op that has no counterpart.
 fn known_op(node: &NodeProto) -> Result<()> {
     let op = node.op();
-    match &*op {
-        "If" | "Loop" | "Scan" => refuse!("its branches are graphs of their own, which have no op"),
-        op => require!(super::OPS.contains(&op), "there is no op for {op}"),
+    if matches!(&*op, "If" | "Loop" | "Scan") {
+        refuse!("its branches are graphs of their own, which have no op");
     }
+    require!(super::OPS.contains(&&*op), "there is no op for {op}");
     Ok(())
 }
 
