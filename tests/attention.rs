@@ -969,7 +969,7 @@ fn says(result: Result<impl Sized>, parts: &[&str]) {
 
 #[test]
 fn wrong_states_are_refused() -> Result<()> {
-    let (mut graph, [keys, _]) = layer(1, 9)?;
+    let (mut graph, _) = layer(1, 9)?;
     let old = graph.state(TensorType::float32([9, 2, 8])?);
     let key = graph.input(TensorType::float32([1, 2, 8])?);
     let p = graph.input(TensorType::new(DType::Int32, [1])?);

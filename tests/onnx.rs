@@ -2,6 +2,7 @@
 //! inside. `tests/data/onnx/README.md` tells where the files are from; `scripts/onnx-networks` makes them and many more.
 
 mod common;
+#[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/onnx/npy.rs"]
 mod npy;
 
