@@ -1,5 +1,5 @@
-//! Networks of tests/data/tflite: the reference and the device against the interpreter of LiteRT with its reference kernels, and damaged
-//! files.
+//! Networks of tests/data/tflite: the reference and the device against the interpreter of LiteRT with its reference kernels, and
+//! damaged files.
 
 #[path = "common/allocations.rs"]
 mod allocations;

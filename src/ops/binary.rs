@@ -51,8 +51,8 @@ impl Binary {
 
 /// `out ≈ (s_a (a − z_a) + s_b (b − z_b)) / s_out + z_out`, elementwise with NumPy broadcasting
 ///
-/// Operands are int8 or uint8 with one scale each. [`QuantizedArithmetic`] selects the rounding, by default `QOperator`, or `Integer`
-/// if the output has a fixed-point rounding mode:
+/// Operands are int8 or uint8 with one scale each. [`QuantizedArithmetic`] selects the rounding, by default `QOperator`, or
+/// `Integer` if the output has a fixed-point rounding mode:
 ///
 /// ```text
 /// QOperator   clamp(round_ties_even(fma(v, s_v / s_out, fma(u, s_u / s_out, c))))
@@ -62,11 +62,12 @@ impl Binary {
 ///             t = 2 max(s_a, s_b)
 /// ```
 ///
-/// Each operation of the first two, and each `fma` as a whole, is one correctly rounded f32 operation. By default `u` is `b` and `v`
-/// is `a`. They are exchanged if the innermost dimension that is not 1 in both shapes is 1 in the shape of `a`, or if all dimensions
-/// are 1. The shapes that the op is constructed with decide this, at any extent of a graph. `rescale` is [`Rounding::rescale`] in the
-/// output's mode, `FixedSingle` or `FixedDouble`, with multipliers as [`Multiplier::from_scales`] makes them of quotients in f64.
-/// Sources: com.microsoft QLinearAdd; TFLite ADD, and SUB ([`subtract`](AddBuilder::subtract)), on 8-bit codes.
+/// Each operation of the first two, and each `fma` as a whole, is one correctly rounded f32 operation. By default `u` is `b` and
+/// `v` is `a`. They are exchanged if the innermost dimension that is not 1 in both shapes is 1 in the shape of `a`, or if all
+/// dimensions are 1. The shapes that the op is constructed with decide this, at any extent of a graph. `rescale` is
+/// [`Rounding::rescale`] in the output's mode, `FixedSingle` or `FixedDouble`, with multipliers as [`Multiplier::from_scales`]
+/// makes them of quotients in f64. Sources: com.microsoft QLinearAdd; TFLite ADD, and SUB ([`subtract`](AddBuilder::subtract)),
+/// on 8-bit codes.
 ///
 /// ```
 /// use lowbit::ops::{Add, QuantizedArithmetic, Requantization};
@@ -291,9 +292,9 @@ impl MultiplyBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and positive. Also if
-    /// the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or if the output has explicit multipliers and
-    /// the arithmetic is `Qdq`.
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and positive. Also
+    /// if the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or if the output has explicit
+    /// multipliers and the arithmetic is `Qdq`.
     pub fn build(self) -> Result<Multiply> {
         let Self { lhs, rhs, output, arithmetic } = self;
         let arithmetic = QuantizedArithmetic::resolve(arithmetic, output.mode(), output.has_multipliers())?;

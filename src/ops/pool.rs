@@ -37,7 +37,7 @@ pub enum PoolKind {
 ///             or as Integer where the window is the whole image, without padding
 /// Qdq         clamp(round_ties_even(Σ s (x − z) / count / s_out) + z_out)       every step one f32 operation, taps row by row
 /// Integer     clamp(rescale(Σ (x − z), s / (s_out · count)) + z_out)            an exact integer sum
-/// Codes       clamp(Σ x / count), rounded half away from zero                   integers; scale and zero point stay
+/// Codes       clamp(Σ x / count), rounded half away from zero                   integers, z for taps in the padding that count
 /// ```
 ///
 /// f32 sums are sequential. They cost a device more than an integer sum if the mean is near the middle between two codes, and are

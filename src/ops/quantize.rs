@@ -16,7 +16,8 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// [`precision`](QuantizeBuilder::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one
 /// correctly rounded float16 division.
 ///
-/// Sources: ONNX QuantizeLinear, with precision float32 by default; TFLite QUANTIZE of floats ([`ties_away`](QuantizeBuilder::ties_away)).
+/// Sources: ONNX QuantizeLinear, with precision float32 by default; TFLite QUANTIZE of floats
+/// ([`ties_away`](QuantizeBuilder::ties_away)).
 ///
 /// ```
 /// use lowbit::{DType, Quantization, Tensor, TensorType, ops::Quantize, reference};
@@ -125,8 +126,8 @@ impl QuantizeBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the output has no scale, the input or the quotients are not float32 or float16, or the shapes differ. Also if halves are rounded
-    /// away from zero, and the output holds floats or the quotients are float16.
+    /// If the output has no scale, the input or the quotients are not float32 or float16, or the shapes differ. Also if halves
+    /// are rounded away from zero, and the output holds floats or the quotients are float16.
     pub fn build(self) -> Result<Quantize> {
         let Self { input, output, precision, saturate, ties_away } = self;
         require!(

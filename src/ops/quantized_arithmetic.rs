@@ -20,11 +20,11 @@ pub enum QuantizedArithmetic {
     /// added after the rounding to integers.
     Qdq,
     /// Integers only. The product of codes, or the sum of a window's, is exact; a multiplier rescales it once in any [`Rounding`]
-    /// mode, and the zero point is added after that. In a sum of two tensors each operand is rescaled to a common finer scale first.
-    /// With fixed-point rounding these are TFLite's MUL, MEAN, ADD and SUB.
+    /// mode, and the zero point is added after that. In a sum of two tensors each operand is rescaled to a common finer scale
+    /// first. With fixed-point rounding these are TFLite's MUL, MEAN, ADD and SUB.
     Integer,
-    /// The mean of the codes themselves: an integer division, rounded half away from zero. Only an average pool has it, and its output
-    /// keeps the input's scale and zero point. It is TFLite's AVERAGE_POOL_2D.
+    /// The mean of the codes themselves: an integer division, rounded half away from zero. Only an average pool has it, and its
+    /// output keeps the input's scale and zero point. It is TFLite's AVERAGE_POOL_2D.
     Codes,
 }
 

@@ -1,5 +1,5 @@
-//! Functions of one 8-bit code as TFLite's reference kernels compute them: bounds of fused activations, rescaled ReLUs, functions by
-//! table, and the hard swish in 16 bits. `convert` makes tables of them.
+//! Functions of one 8-bit code as TFLite's reference kernels compute them: bounds of fused activations, rescaled ReLUs, functions
+//! by table, and the hard swish in 16 bits. `convert` makes tables of them.
 
 use crate::error::{Result, require};
 use crate::numeric::{DType, Multiplier, Rounding};
@@ -55,9 +55,10 @@ pub(super) fn activation(number: i8) -> Result<(f32, f32)> {
     })
 }
 
-/// The multiplier with which [`Rounding::FixedSingle`] gives `acc · real` rounded halves away from zero, as FULLY_CONNECTED computes it
-/// in f64, for all sums of 32 bits. It is one of the three nearest to `real`; the nearest if all of them differ somewhere, or if the codes
-/// have 16 bits: then sums within 2⁻³¹ of the middle between two codes, relative to their size, may become the other one.
+/// The multiplier with which [`Rounding::FixedSingle`] gives `acc · real` rounded halves away from zero, as FULLY_CONNECTED
+/// computes it in f64, for all sums of 32 bits. It is one of the three nearest to `real`; the nearest if all of them differ
+/// somewhere, or if the codes have 16 bits: then sums within 2⁻³¹ of the middle between two codes, relative to their size, may
+/// become the other one.
 pub(super) fn whole_product(real: f64, (low, high): (i32, i32), zero_point: i32) -> Result<Multiplier> {
     let nearest = Multiplier::of(real)?;
     let (word, shift) = nearest.words();

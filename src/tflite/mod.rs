@@ -14,8 +14,8 @@
 //!
 //! # The ops
 //!
-//! Activations are int8 or uint8, and int16 where the table says so. Shapes are those of the file; none is dynamic. Results
-//! equal those of the interpreter of LiteRT 2.3 with its reference kernels (`OpResolverType.BUILTIN_REF`), bit for bit, where the table
+//! Activations are int8 or uint8, and int16 where the table says so. Shapes are those of the file; none is dynamic. Results equal
+//! those of the interpreter of LiteRT 2.3 with its reference kernels (`OpResolverType.BUILTIN_REF`), bit for bit, where the table
 //! says nothing else. Its optimized kernels round some ops in another way.
 //!
 //! | op of the file | becomes |
@@ -26,7 +26,7 @@
 //! | AVERAGE_POOL_2D | [`Pool`] with [`QuantizedArithmetic::Codes`] |
 //! | MAX_POOL_2D, MAXIMUM, MINIMUM | [`Pool`]; the operands of the last two have equal shapes and scales |
 //! | MEAN, over axes that are neighbours | [`Pool`] with [`QuantizedArithmetic::Integer`] |
-//! | SOFTMAX | [`Softmax`] of float32, where TFLite's is computed in fixed point: a code may be off by one (none of 139,000 that were compared was) |
+//! | SOFTMAX | [`Softmax`] of float32, where TFLite's is computed in fixed point: a code may be off by one (the exact softmax had none of 132,000 compared codes otherwise) |
 //! | LOGISTIC, TANH, RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH | [`Table`] |
 //! | QUANTIZE | [`Quantize`] with [`ties_away`](crate::ops::QuantizeBuilder::ties_away); of codes (int16, too) [`Requantize`] |
 //! | DEQUANTIZE (int16, too) | [`Dequantize`] |
@@ -37,9 +37,9 @@
 //! | TRANSPOSE | [`Transpose`] |
 //! | RESHAPE, SQUEEZE, EXPAND_DIMS | [`Graph::reshape`] if no element moves, or [`Reshape`] |
 //!
-//! Fused activations are NONE, RELU, RELU6 and RELU_N1_TO_1. Weights are int8, uint8 or int4, with one scale or one per output. The shape
-//! that a RESHAPE, RESIZE or TRANSPOSE_CONV makes is the one that the file has for its output, so that ops which compute shapes become
-//! nothing. Ops that move elements move those of any type.
+//! Fused activations are NONE, RELU, RELU6 and RELU_N1_TO_1. Weights are int8, uint8 or int4, with one scale or one per output.
+//! The shape that a RESHAPE, RESIZE or TRANSPOSE_CONV makes is the one that the file has for its output, so that ops which
+//! compute shapes become nothing. Ops that move elements move those of any type.
 //!
 //! # Files
 //!

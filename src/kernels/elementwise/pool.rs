@@ -112,10 +112,7 @@ fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
         output_words: stage.output_words,
         output_quads: stage.output_quads,
         quads: (op.output_type().shape().rows() * stage.output_quads as usize) as u32,
-        input_zero_point: match op.arithmetic() {
-            QuantizedArithmetic::Codes => 0,
-            _ => op.input().parameters(0).1,
-        },
+        input_zero_point: op.input().parameters(0).1,
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
