@@ -42,6 +42,7 @@ mod pool;
 mod quantize;
 mod quantize_weights;
 mod rearrange;
+mod quantized_softmax;
 mod reduce;
 mod requantize;
 mod reshape;

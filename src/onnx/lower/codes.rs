@@ -11,8 +11,8 @@ use crate::onnx::array::{Array, Data};
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::ops::{
-    Add, Concat, Conv, Dequantize, Matmul, Multiply, Operand as Factor, Output, Pool, Quantize, QuantizedArithmetic,
-    Requantization, Softmax, Table,
+    Add, Concat, Conv, Matmul, Multiply, Operand as Factor, Output, Pool, QuantizedArithmetic, QuantizedSoftmax,
+    Requantization, Table,
 };
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 
@@ -87,9 +87,7 @@ impl Lowering<'_> {
             "com.microsoft.QLinearSoftmax" => {
                 let x = self.scaled(node, 0, 1, 0)?;
                 let output = self.requantization(node, 3)?;
-                let rank = self.dims_of_value(&Value::Dequantized(x.clone()))?.len();
-                let axis = axis_of(node.int("axis", -1), rank)?;
-                whole(self.softmax_of(x, axis, output)?)
+                whole(self.softmax_of(node, x, node.int("opset", 13), output)?)
             }
             "com.microsoft.QLinearConcat" => {
                 let output = self.requantization(node, 0)?;
@@ -166,12 +164,7 @@ impl Lowering<'_> {
             }
             "Softmax" if joined => {
                 let x = next();
-                let rank = self.dims_of_value(&Value::Dequantized(x.clone()))?.len();
-                if self.opset < 13 && axis_of(node.int("axis", 1), rank)? + 1 != rank {
-                    return Ok(None);
-                }
-                let axis = axis_of(node.int("axis", -1), rank)?;
-                self.softmax_of(x, axis, output)?
+                self.softmax_of(node, x, self.opset, output)?
             }
             "Concat" => {
                 let parts = inputs.collect();
@@ -502,17 +495,24 @@ impl Lowering<'_> {
         Ok(Placed { value, ..x })
     }
 
-    /// The softmax of codes, through numbers.
-    fn softmax_of(&mut self, x: Codes, axis: usize, output: Requantization) -> Result<Placed> {
+    /// The softmax of codes along an axis; before opset 13 all axes from that one on are one.
+    fn softmax_of(&mut self, node: &NodeProto, x: Codes, opset: i64, output: Requantization) -> Result<Placed> {
         let x = self.place(&x);
-        let order: Vec<usize> = (0..x.order.len()).filter(|&a| a != axis).chain([axis]).collect();
-        let codes = self.arranged(&x, &order)?;
-        let reals = self.graph.add(Dequantize::new(self.type_of(codes).clone()).build()?, &[codes])?;
-        let real_type = self.type_of(reals).clone();
-        let shares = self.graph.add(Softmax::new(real_type.clone()).build()?, &[reals])?;
-        let made = TensorType::new(output.dtype(), real_type.dims())?;
-        let made = made.quantized(Quantization::tensor(output.scale(), output.zero_point()))?;
-        let value = self.graph.add(Quantize::new(real_type, made).build()?, &[shares])?;
+        let rank = x.order.len();
+        if opset < 13 {
+            let axis = axis_of(node.int("axis", 1), rank)?;
+            let dims = self.dims(&x);
+            let rows = self.in_rows(&x)?;
+            let flat = [dims[..axis].iter().product(), dims[axis..].iter().product()];
+            let rows = self.reshaped(rows, flat.to_vec())?;
+            let shares = self.graph.add(QuantizedSoftmax::new(self.type_of(rows).clone(), output)?, &[rows])?;
+            let value = self.reshaped(shares, dims)?;
+            return Ok(self.plain(value));
+        }
+        let axis = axis_of(node.int("axis", -1), rank)?;
+        let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+        let rows = self.arranged(&x, &order)?;
+        let value = self.graph.add(QuantizedSoftmax::new(self.type_of(rows).clone(), output)?, &[rows])?;
         Ok(Placed { value, order })
     }
 
