@@ -11,9 +11,9 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
     FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
     Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    QuantizedArithmetic, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize,
-    Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold,
-    Windows,
+    QuantizedArithmetic, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize,
+    Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK,
+    Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -237,6 +237,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
         }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
+        ops.push(QuantizedSoftmax::new(image()?, stages[0].clone())?.into());
         ops.push(
             Concat::new([image()?, typed(CODES[0], &[1, 8, 8, 4], 9)?], 3).output(stages[0].clone()).build()?.into(),
         );

@@ -38,8 +38,7 @@ impl Kernels for QuantizedSoftmax {
         let op = self.clone();
         let powers = Constant::new("powers", 256, move || op.powers().map(f32::to_bits).to_vec());
         let flip = if self.input().dtype().is_signed() { 0x8080_8080u32 } else { 0 };
-        let program =
-            Program::new(&program::QUANTIZED_SOFTMAX).with(&program::ROW_LANES).constant("INPUT_FLIP", flip);
+        let program = Program::new(&program::QUANTIZED_SOFTMAX).with(&program::ROW_LANES).constant("INPUT_FLIP", flip);
         row_lanes::candidates("quantized softmax", [rows, n], &[powers], caps, &program, |program, groups| {
             let bindings = [
                 Binding::read(1, Resource::Input(0)),

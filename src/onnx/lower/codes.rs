@@ -495,25 +495,10 @@ impl Lowering<'_> {
         Ok(Placed { value, ..x })
     }
 
-    /// The softmax of codes along an axis; before opset 13 all axes from that one on are one.
+    /// The softmax of codes.
     fn softmax_of(&mut self, node: &NodeProto, x: Codes, opset: i64, output: Requantization) -> Result<Placed> {
         let x = self.place(&x);
-        let rank = x.order.len();
-        if opset < 13 {
-            let axis = axis_of(node.int("axis", 1), rank)?;
-            let dims = self.dims(&x);
-            let rows = self.in_rows(&x)?;
-            let flat = [dims[..axis].iter().product(), dims[axis..].iter().product()];
-            let rows = self.reshaped(rows, flat.to_vec())?;
-            let shares = self.graph.add(QuantizedSoftmax::new(self.type_of(rows).clone(), output)?, &[rows])?;
-            let value = self.reshaped(shares, dims)?;
-            return Ok(self.plain(value));
-        }
-        let axis = axis_of(node.int("axis", -1), rank)?;
-        let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
-        let rows = self.arranged(&x, &order)?;
-        let value = self.graph.add(QuantizedSoftmax::new(self.type_of(rows).clone(), output)?, &[rows])?;
-        Ok(Placed { value, order })
+        self.along_axis(node, &x, opset, |rows| Ok(QuantizedSoftmax::new(rows, output)?.into()))
     }
 
     fn concat_of(&mut self, node: &NodeProto, parts: Vec<Codes>, output: Requantization) -> Result<Placed> {
