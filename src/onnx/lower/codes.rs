@@ -129,9 +129,10 @@ impl Lowering<'_> {
         if !self.is_codes(node, &inputs) {
             return Ok(None);
         }
-        // ONNX Runtime's optimizer makes its QLinear ops of uint8 codes.
-        let unsigned = |codes: &Codes| self.code_type(codes).dtype() == DType::Uint8;
-        let joined = self.is_optimized() && output.dtype() == DType::Uint8 && inputs.iter().all(unsigned);
+        // ONNX Runtime's optimizer makes its QLinear ops of uint8 codes, but QLinearSoftmax of int8, too.
+        let dtypes: Vec<DType> = inputs.iter().map(|codes| self.code_type(codes).dtype()).collect();
+        let unsigned = output.dtype() == DType::Uint8 && dtypes.iter().all(|&dtype| dtype == DType::Uint8);
+        let joined = self.is_optimized() && unsigned;
         let arithmetic = if joined { QuantizedArithmetic::QOperator } else { QuantizedArithmetic::Qdq };
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().expect("counted");
@@ -162,7 +163,7 @@ impl Lowering<'_> {
                 let x = next();
                 self.table_of(node, x, output)?
             }
-            "Softmax" if joined => {
+            "Softmax" if self.is_optimized() && dtypes == [output.dtype()] => {
                 let x = next();
                 self.softmax_of(node, x, self.opset, output)?
             }
