@@ -759,7 +759,9 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
     let mut fused = Vec::new();
     for first in ops {
         let codes = first.outputs()[0].clone();
-        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_) | Op::Resize(_)) {
+        if codes.quantization().is_none()
+            || matches!(first, Op::Table(_) | Op::QuantizedSoftmax(_) | Op::Concat(_) | Op::Resize(_))
+        {
             continue;
         }
         let stage = Requantization::new(DType::Int8, 1.0, 0)?;
