@@ -9,7 +9,7 @@ use half::f16;
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
-    Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Softmax, Table,
+    Padding, Pool, Quantize, QuantizedArithmetic, QuantizedSoftmax, Requantization, Requantize, Softmax, Table,
 };
 use lowbit::{
     Context, ContextOptions, DType, Granularity, Multiplier, Quantization, Result, Rounding, Tensor, TensorType,
@@ -241,6 +241,61 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
         .output(Output::real());
     run(&context, &mut count, "dynamic conv", conv.build()?, &[&image, &parameters]);
     println!("dynamic: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Shares of codes, in order summed: rows of one code, whose shares are ties; of two codes; of any; and one great code among lesser.
+#[test]
+fn softmax_of_codes() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(31));
+    let shapes: [&[usize]; 14] = [
+        &[1],
+        &[5, 1],
+        &[0, 5],
+        &[5, 0],
+        &[3, 2],
+        &[70, 3],
+        &[2, 3, 7],
+        &[9, 16],
+        &[65, 33],
+        &[3, 50],
+        &[3, 513],
+        &[2, 2049],
+        &[2, 6625],
+        &[1, 40_001],
+    ];
+    for (turn, (format, shape)) in CODES.into_iter().flat_map(|format| shapes.map(|shape| (format, shape))).enumerate()
+    {
+        let length = shape[shape.len() - 1].max(1);
+        let (least, _) = format.range().expect("an integer format");
+        for kind in 0..4 {
+            let elements = shape.iter().product();
+            let code = |i: usize| match kind {
+                0 => (random.next() & 255) as i32 + least,
+                1 => (17 * (i / length) as i32) % 256 + least,
+                2 => 200 + least + 9 * (random.next() & 1) as i32,
+                _ => least + (random.next() & 63) as i32 + if i % length == length / 3 { 190 } else { 0 },
+            };
+            let data: Vec<i32> = (0..elements).map(code).collect();
+            let x = match format {
+                DType::Int8 => Tensor::new(shape, data.iter().map(|&code| code as i8).collect::<Vec<_>>())?,
+                _ => Tensor::new(shape, data.iter().map(|&code| code as u8).collect::<Vec<_>>())?,
+            };
+            let scale = [1e-3, 0.02, 0.3, 3e-37, 1e37][(turn + kind) % 5];
+            let x = x.quantized(Quantization::tensor(scale, random.zero_point(format)))?;
+            // Half a step past a whole one for each share of a row of one code.
+            let steps = match kind {
+                1 => (length * (turn % 3) + length.div_ceil(2)) as f32,
+                _ => [1.0, 100.0, 256.0, 4e3, 1e30][(turn + 2 * kind) % 5],
+            };
+            let output = CODES[turn / 3 % 2];
+            let output = Requantization::new(output, steps.recip().next_down(), random.zero_point(output))?;
+            let op = QuantizedSoftmax::new(x.tensor_type().clone(), output)?;
+            run(&context, &mut count, &format!("softmax of codes {shape:?}, kind {kind}"), op, &[&x]);
+        }
+    }
+    println!("softmax of codes: {count} combinations on {}", context.description());
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use lowbit::ops::{
     Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
     DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatPool, FloatUnary,
     Function, Grid, LayerNorm, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule,
-    OptimizerStep, Output, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams,
-    Requantization, Requantize, Softmax, StepFromRange, Sum, Table, Windows,
+    OptimizerStep, Output, Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction,
+    RequantParams, Requantization, Requantize, Softmax, StepFromRange, Sum, Table, Windows,
 };
 use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -267,7 +267,7 @@ fn formats() -> Result<()> {
                     ("image", Conv::new(image.clone(), weights(&[1, 1, 1, 2])).build().map(Op::from), needle),
                 ]);
             }
-            refused::<Op, 10>([
+            refused::<Op, 11>([
                 ("add lhs", Add::new(matrix.clone(), int8(&[3]), codes()).build().map(Op::from), needle),
                 ("add rhs", Add::new(int8(&[3]), matrix.clone(), codes()).build().map(Op::from), needle),
                 ("multiply lhs", Multiply::new(matrix.clone(), int8(&[3]), codes()).build().map(Op::from), needle),
@@ -275,6 +275,7 @@ fn formats() -> Result<()> {
                 ("average pool", Pool::average(image.clone(), [1, 1]).build().map(Op::from), needle),
                 ("max pool", Pool::max(image.clone(), [1, 1]).build().map(Op::from), needle),
                 ("sigmoid", Table::sigmoid(matrix.clone(), codes()).map(Op::from), needle),
+                ("softmax", QuantizedSoftmax::new(matrix.clone(), codes()).map(Op::from), needle),
                 ("table from", Table::from_bytes(matrix.clone(), int8(&[2, 3]), [0; 256]).map(Op::from), needle),
                 ("table to", Table::from_bytes(int8(&[2, 3]), output, [0; 256]).map(Op::from), needle),
                 (
@@ -879,6 +880,18 @@ fn elementwise() -> Result<()> {
         ("no scale", Table::sigmoid(plain()?, codes()), &["no scale"]),
         ("per axis", Table::leaky_relu(along(0, &[2, 3]), 0.1, codes()), &["Axis(0)"]),
         ("shapes", Table::from_bytes(int8(&[2, 3]), int8(&[3, 2]), [0; 256]), &["[2, 3]", "[3, 2]"]),
+    ]);
+    refused([
+        ("no scale", QuantizedSoftmax::new(plain()?, codes()), &["no scale"]),
+        ("per axis", QuantizedSoftmax::new(along(0, &[2, 3]), codes()), &["Axis(0)"]),
+        ("scalar", QuantizedSoftmax::new(int8(&[]), codes()), &["scalar", "[1]"]),
+        ("long", QuantizedSoftmax::new(int8(&[1, 200_000]), codes()), &["200000", "131072", "Dequantize"]),
+        ("rounding", QuantizedSoftmax::new(int8(&[2, 3]), codes().rounding(Rounding::FixedDouble)), &["one rounding"]),
+        (
+            "reciprocal",
+            QuantizedSoftmax::new(int8(&[2, 3]), Requantization::new(DType::Int8, 1e-39, 0)?),
+            &["1e-39", "reciprocal", "larger"],
+        ),
     ]);
     let joined = |shapes: &[&[usize]], axis| Concat::new(shapes.iter().map(|s| int8(s)).collect::<Vec<_>>(), axis);
     let concat = |shapes: &[&[usize]], axis| joined(shapes, axis).output(codes()).build();

@@ -17,8 +17,9 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
     FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
     Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend,
-    RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize,
+    Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold,
+    Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -163,6 +164,8 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         Pool::global_average(codes(Uint8, &[1, 32, 32, 24])?).output(stage()?).build()?.into(),
     ));
     ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
+    ops.push(("quantized softmax", QuantizedSoftmax::new(codes(Uint8, &[6, 40])?, stage()?)?.into()));
+    ops.push(("quantized softmax of long rows", QuantizedSoftmax::new(codes(Uint8, &[2, 2000])?, stage()?)?.into()));
     ops.push(("cast", Cast::new(real(&[6, 40])?, DType::Float8E4M3Fn).build()?.into()));
     let parts = || -> Result<_> { Ok(vec![codes(Uint8, &[6, 5, 10])?, codes(Uint8, &[6, 5, 10])?]) };
     ops.push(("concat of columns", Concat::new(parts()?, 2).output(stage()?).build()?.into()));

@@ -19,9 +19,9 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
     FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
     Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
-    Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape,
-    Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose,
-    Unfold, Windows,
+    Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
+    Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table,
+    TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -266,6 +266,8 @@ fn shapes_alone_cost_nothing() {
     judge.check("add", || Add::new(codes(&[SIDE, 1])?, codes(&[1, SIDE])?, stage()?).build());
     judge.check("multiply", || Multiply::new(codes(&[MOST])?, codes(&[1])?, stage()?).build());
     judge.check("table", || Table::sigmoid(codes(&[MOST])?, stage()?));
+    judge.check("quantized softmax", || QuantizedSoftmax::new(codes(&[MOST, 1])?, stage()?));
+    judge.check("quantized softmax of long rows", || QuantizedSoftmax::new(codes(&[1, MOST])?, stage()?));
     judge.check("cast", || Cast::new(codes(&[MOST])?, DType::Float16).build());
     for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(1)] {
         judge.check("dynamic quantize", || {

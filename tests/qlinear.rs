@@ -1,4 +1,4 @@
-//! Sums, products, averages and tables of codes against ONNX Runtime's own results, by default and without its optimizations
+//! Sums, products, averages, tables and softmaxes of codes against ONNX Runtime's own results, by default and without its optimizations
 //! (tests/data/qlinear): the reference, and every candidate on the GPU.
 
 mod common;
@@ -6,7 +6,9 @@ mod common;
 use std::str::FromStr;
 
 use common::{check_op, context};
-use lowbit::ops::{Add, Concat, Multiply, Op, Padding, Pool, QuantizedArithmetic, Requantization, Table};
+use lowbit::ops::{
+    Add, Concat, Multiply, Op, Padding, Pool, QuantizedArithmetic, QuantizedSoftmax, Requantization, Table,
+};
 use lowbit::{Context, DType, Quantization, Result, Tensor, TensorType, reference};
 
 const CASES: &str = include_str!("data/qlinear/cases.txt");
@@ -176,6 +178,37 @@ fn tables_are_those_of_onnx_runtime() -> Result<()> {
             let got = answer(context.as_ref(), &label, op, &[&x])?;
             assert_eq!(got, numbers::<i32>(case[4], ','), "{label}");
         }
+    }
+    Ok(())
+}
+
+/// Rows of ties, of the greatest code in one place, of neighbouring codes, and of any.
+#[test]
+fn softmaxes_are_those_of_onnx_runtime() -> Result<()> {
+    let context = context();
+    for case in cases("Softmax") {
+        let format = format(case[1]);
+        let n: Vec<u64> = numbers(case[2], ',');
+        let (seed, rows, length, kind) = (n[0], n[1] as usize, n[2] as usize, n[3]);
+        let (least, _) = format.range().expect("an integer format");
+        let code = |i: usize| {
+            let (row, hash) = ((i / length) as u64, ((i as u64 + seed) * 2_654_435_761 % (1 << 32)) >> 24);
+            match kind {
+                0 => hash,
+                1 => (seed + 40 * row) % 256,
+                2 => 100 + hash / 16 + 100 * u64::from(i % length == length / 2),
+                _ => 240 + (hash & 1) * 5,
+            }
+        };
+        let data: Vec<i32> = (0..rows * length).map(|i| code(i) as i32 + least).collect();
+        let x = codes(format, &[rows, length], &data, case[3])?;
+        let op = QuantizedSoftmax::new(x.tensor_type().clone(), stage(format, case[4])?)?;
+        let label = format!("Softmax {}", case[1..5].join(" "));
+        let got = answer(context.as_ref(), &label, op, &[&x])?;
+        if case[6] != "-" {
+            assert_eq!(got, numbers::<i32>(case[6], ','), "{label}");
+        }
+        assert_eq!(fnv(&got), case[5], "{label}: not all answers are ONNX Runtime's");
     }
     Ok(())
 }

@@ -11,9 +11,9 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
     FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
     Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    QuantizedArithmetic, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize,
-    Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold,
-    Windows,
+    QuantizedArithmetic, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize,
+    Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK,
+    Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -248,6 +248,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
         }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
+        ops.push(QuantizedSoftmax::new(image()?, stages[0].clone())?.into());
         ops.push(
             Concat::new([image()?, typed(CODES[0], &[1, 8, 8, 4], 9)?], 3).output(stages[0].clone()).build()?.into(),
         );
@@ -772,7 +773,9 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
     let mut fused = Vec::new();
     for first in ops {
         let codes = first.outputs()[0].clone();
-        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_) | Op::Resize(_)) {
+        if codes.quantization().is_none()
+            || matches!(first, Op::Table(_) | Op::QuantizedSoftmax(_) | Op::Concat(_) | Op::Resize(_))
+        {
             continue;
         }
         let stage = Requantization::new(DType::Int8, 1.0, 0)?;

@@ -41,6 +41,7 @@ mod pool;
 mod quantize;
 mod quantize_weights;
 mod quantized_arithmetic;
+mod quantized_softmax;
 mod reduce;
 mod requantize;
 mod reshape;
@@ -202,6 +203,7 @@ ops! {
         binary: Add, Multiply;
         pool: Pool;
         table: Table;
+        quantized_softmax: QuantizedSoftmax;
         cast: Cast;
         concat: Concat;
         fused: Fused;
@@ -371,6 +373,7 @@ impl Op {
             Self::Add(op) => op.clamped(low, high).into(),
             Self::Multiply(op) => op.clamped(low, high).into(),
             Self::Pool(op) => op.clamped(low, high)?.into(),
+            Self::QuantizedSoftmax(op) => op.clamped(low, high).into(),
             Self::Fused(op) => op.clamped(low, high)?.into(),
             _ => return None,
         })

@@ -581,9 +581,9 @@ mod tests {
         FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
         FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
         Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode,
-        Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
-        Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum,
-        Table, TopK, Transpose, Unfold, Windows,
+        Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams,
+        Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax,
+        StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -707,6 +707,7 @@ mod tests {
             Gather::new(int8(&[9, 5])?, 0, TensorType::int32([e, 3])?)?.into(),
             Select::new(int8(&[e, 1])?, real(&[e, 5])?, real(&[5])?)?.into(),
             Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
+            QuantizedSoftmax::new(int8(&[e, 70])?, stage()?)?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),
             TopK::new(int8(&[e, 70])?, 3).build()?.into(),
             TopK::new(int8(&[e, 3000])?, 3).build()?.into(),

@@ -41,6 +41,7 @@ mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
+mod quantized_softmax;
 mod rearrange;
 mod reduce;
 mod requantize;

@@ -9,9 +9,9 @@ use lowbit::ops::{
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
     FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
     Matmul, Multiply, Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad,
-    PadMode, Padding, Pool, Quantize, QuantizeWeights, QuantizedArithmetic, RangeUpdate, Reduce, Reduction,
-    RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice,
-    Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    PadMode, Padding, Pool, Quantize, QuantizeWeights, QuantizedArithmetic, QuantizedSoftmax, RangeUpdate, Reduce,
+    Reduction, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select,
+    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
@@ -989,9 +989,10 @@ impl Draw {
     fn table(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let input = if self.odd(4) { self.tensor_type(&dims)? } else { self.simple(&dims)? };
-        Ok(match self.random.next() % 3 {
+        Ok(match self.random.next() % 4 {
             0 => Table::leaky_relu(input, self.scale(), self.stage()?)?.into(),
             1 => Table::sigmoid(input, self.stage()?)?.into(),
+            2 => QuantizedSoftmax::new(input, self.stage()?.rounding(Rounding::Onnx))?.into(),
             _ => {
                 let mut entries = [0; 256];
                 entries.fill_with(|| self.random.next() as u8);

@@ -8,6 +8,7 @@ pub(super) mod float_pool;
 pub(super) mod float_unary;
 pub(super) mod layer_norm;
 pub(super) mod pool;
+pub(super) mod quantized_softmax;
 pub(super) mod reduce;
 pub(super) mod rotary;
 pub(super) mod row_lanes;

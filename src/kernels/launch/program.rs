@@ -306,6 +306,7 @@ parts! {
         ROTARY = "elementwise/rotary";
         ROW_LANES = "elementwise/row_lanes";
         SOFTMAX = "elementwise/softmax";
+        QUANTIZED_SOFTMAX = "elementwise/quantized_softmax";
         "elementwise/order_key";
         "elementwise/ranked_pair";
         ARG_MAX = "elementwise/arg_max";

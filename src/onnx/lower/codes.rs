@@ -11,8 +11,8 @@ use crate::onnx::array::{Array, Data};
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::ops::{
-    Add, Concat, Conv, Dequantize, Matmul, Multiply, Operand as Factor, Output, Pool, Quantize, QuantizedArithmetic,
-    Requantization, Softmax, Table,
+    Add, Concat, Conv, Matmul, Multiply, Operand as Factor, Output, Pool, QuantizedArithmetic, QuantizedSoftmax,
+    Requantization, Table,
 };
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 
@@ -87,9 +87,7 @@ impl Lowering<'_> {
             "com.microsoft.QLinearSoftmax" => {
                 let x = self.scaled(node, 0, 1, 0)?;
                 let output = self.requantization(node, 3)?;
-                let rank = self.dims_of_value(&Value::Dequantized(x.clone()))?.len();
-                let axis = axis_of(node.int("axis", -1), rank)?;
-                whole(self.softmax_of(x, axis, output)?)
+                whole(self.softmax_of(node, x, node.int("opset", 13), output)?)
             }
             "com.microsoft.QLinearConcat" => {
                 let output = self.requantization(node, 0)?;
@@ -131,9 +129,10 @@ impl Lowering<'_> {
         if !self.is_codes(node, &inputs) {
             return Ok(None);
         }
-        // ONNX Runtime's optimizer makes its QLinear ops of uint8 codes.
-        let unsigned = |codes: &Codes| self.code_type(codes).dtype() == DType::Uint8;
-        let joined = self.is_optimized() && output.dtype() == DType::Uint8 && inputs.iter().all(unsigned);
+        // ONNX Runtime's optimizer makes its QLinear ops of uint8 codes, but QLinearSoftmax of int8, too.
+        let dtypes: Vec<DType> = inputs.iter().map(|codes| self.code_type(codes).dtype()).collect();
+        let unsigned = output.dtype() == DType::Uint8 && dtypes.iter().all(|&dtype| dtype == DType::Uint8);
+        let joined = self.is_optimized() && unsigned;
         let arithmetic = if joined { QuantizedArithmetic::QOperator } else { QuantizedArithmetic::Qdq };
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().expect("counted");
@@ -164,14 +163,9 @@ impl Lowering<'_> {
                 let x = next();
                 self.table_of(node, x, output)?
             }
-            "Softmax" if joined => {
+            "Softmax" if self.is_optimized() && dtypes == [output.dtype()] => {
                 let x = next();
-                let rank = self.dims_of_value(&Value::Dequantized(x.clone()))?.len();
-                if self.opset < 13 && axis_of(node.int("axis", 1), rank)? + 1 != rank {
-                    return Ok(None);
-                }
-                let axis = axis_of(node.int("axis", -1), rank)?;
-                self.softmax_of(x, axis, output)?
+                self.softmax_of(node, x, self.opset, output)?
             }
             "Concat" => {
                 let parts = inputs.collect();
@@ -502,18 +496,10 @@ impl Lowering<'_> {
         Ok(Placed { value, ..x })
     }
 
-    /// The softmax of codes, through numbers.
-    fn softmax_of(&mut self, x: Codes, axis: usize, output: Requantization) -> Result<Placed> {
+    /// The softmax of codes.
+    fn softmax_of(&mut self, node: &NodeProto, x: Codes, opset: i64, output: Requantization) -> Result<Placed> {
         let x = self.place(&x);
-        let order: Vec<usize> = (0..x.order.len()).filter(|&a| a != axis).chain([axis]).collect();
-        let codes = self.arranged(&x, &order)?;
-        let reals = self.graph.add(Dequantize::new(self.type_of(codes).clone()).build()?, &[codes])?;
-        let real_type = self.type_of(reals).clone();
-        let shares = self.graph.add(Softmax::new(real_type.clone()).build()?, &[reals])?;
-        let made = TensorType::new(output.dtype(), real_type.dims())?;
-        let made = made.quantized(Quantization::tensor(output.scale(), output.zero_point()))?;
-        let value = self.graph.add(Quantize::new(real_type, made).build()?, &[shares])?;
-        Ok(Placed { value, order })
+        self.along_axis(node, &x, opset, |rows| Ok(QuantizedSoftmax::new(rows, output)?.into()))
     }
 
     fn concat_of(&mut self, node: &NodeProto, parts: Vec<Codes>, output: Requantization) -> Result<Placed> {

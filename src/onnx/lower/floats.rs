@@ -14,10 +14,10 @@ use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{
-    ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear,
+    ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear, Op,
     Operand as Factor, Select, Softmax, Unfold,
 };
-use crate::tensor::{Quantization, Tensor};
+use crate::tensor::{Quantization, Tensor, TensorType};
 
 impl Lowering<'_> {
     /// The outputs of a node in float32.
@@ -264,22 +264,32 @@ impl Lowering<'_> {
 
     fn softmax(&mut self, node: &NodeProto) -> Result<Placed> {
         let x = self.numbers(node, 0)?;
+        self.along_axis(node, &x, self.opset, |rows| Ok(Softmax::new(rows).build()?.into()))
+    }
+
+    /// An op over the rows along an axis; before opset 13 all axes from that one on are one.
+    pub(super) fn along_axis(
+        &mut self,
+        node: &NodeProto,
+        x: &Placed,
+        opset: i64,
+        op: impl FnOnce(TensorType) -> Result<Op>,
+    ) -> Result<Placed> {
         let rank = x.order.len();
-        if self.opset < 13 {
-            // All axes from this one on are one.
+        if opset < 13 {
             let axis = axis_of(node.int("axis", 1), rank)?;
-            let dims = self.dims(&x);
-            let rows = self.in_rows(&x)?;
+            let dims = self.dims(x);
+            let rows = self.in_rows(x)?;
             let flat = [dims[..axis].iter().product(), dims[axis..].iter().product()];
             let rows = self.reshaped(rows, flat.to_vec())?;
-            let value = self.graph.add(Softmax::new(self.type_of(rows).clone()).build()?, &[rows])?;
+            let value = self.graph.add(op(self.type_of(rows).clone())?, &[rows])?;
             let value = self.reshaped(value, dims)?;
             return Ok(self.plain(value));
         }
         let axis = axis_of(node.int("axis", -1), rank)?;
         let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
-        let rows = self.arranged(&x, &order)?;
-        let value = self.graph.add(Softmax::new(self.type_of(rows).clone()).build()?, &[rows])?;
+        let rows = self.arranged(x, &order)?;
+        let value = self.graph.add(op(self.type_of(rows).clone())?, &[rows])?;
         Ok(Placed { value, order })
     }
 

@@ -177,10 +177,46 @@ def sigmoid(format, codes):
             return pairs
 
 
+def softmax(lines):
+    lengths = [1, 2, 7, 20, 50, 100, 1000, 6625]
+    for case in range(64):
+        format = ["uint8", "int8"][case % 2]
+        dtype = FORMATS[format][0]
+        least = int(np.iinfo(dtype).min)
+        kind, length = case // 2 % 4, lengths[case // 8]
+        rows = 4 if length < 1000 else 2
+        # Steps of the output in 1. Rows of one code are shares of 1 / length: half a step past a whole one.
+        steps = int(random.integers(1, 255))
+        if kind == 1:
+            steps = length * int(random.integers(0, 4)) + (length + 1) // 2
+        if format == "int8":
+            steps = min(steps, 255)
+        sy = np.float32(1) / np.float32(steps)
+        if np.floor(np.float32(1) / sy) < steps:
+            sy = np.nextafter(sy, np.float32(0))
+        sx = np.float32(10 ** random.uniform(-3, 0))
+        zx, zy = zero_points(format, 1)[0], least + int(random.integers(0, 20)) * (format == "uint8")
+        i = np.arange(rows * length, dtype=np.uint64)
+        hashed = (i + np.uint64(case)) * np.uint64(2654435761) % np.uint64(2**32) >> np.uint64(24)
+        row, column = i // np.uint64(length), i % np.uint64(length)
+        codes = [
+            hashed,
+            (case + 40 * row) % np.uint64(256),
+            100 + hashed // np.uint64(16) + 100 * (column == length // 2).astype(np.uint64),
+            240 + (hashed & np.uint64(1)) * np.uint64(5),
+        ][kind]
+        x = (codes.astype(np.int64) + least).astype(dtype).reshape(rows, length)
+        default = kernel(format, "QLinearSoftmax", [x], [(sx, zx)], (sy, zy), axis=-1, opset=13)
+        answers = ",".join(str(int(v)) for v in default.ravel()) if length <= 20 else "-"
+        words = [",".join(str(n) for n in (case, rows, length, kind)), quantization(sx, zx), quantization(sy, zy)]
+        lines.append(" ".join(["Softmax", format, *words, fnv(default), answers]))
+
+
 lines = []
 binary("Add", lines)
 binary("Mul", lines)
 pool(lines)
 tables(lines)
+softmax(lines)
 with open("cases.txt", "w") as file:
     file.write(f"# onnxruntime {ort.__version__}\n" + "\n".join(lines) + "\n")
