@@ -207,6 +207,15 @@ impl Array {
         }
     }
 
+    /// The elements as truth values.
+    pub(super) fn truths(&self) -> Vec<bool> {
+        match &self.data {
+            Data::Reals(values) => values.iter().map(|&x| x != 0.0).collect(),
+            Data::Integers(values) => values.iter().map(|&x| x != 0).collect(),
+            Data::Codes(tensor) => (0..self.elements()).map(|i| tensor.code(i) != 0).collect(),
+        }
+    }
+
     /// The elements as numbers of float32.
     pub(super) fn as_reals(&self) -> Result<Vec<f32>> {
         match &self.data {
@@ -271,21 +280,21 @@ impl Array {
         let places =
             Tensor::new(self.dims.clone(), (0..self.elements() as i32).collect::<Vec<i32>>())?.permuted(order)?;
         let places = places.values::<i32>()?;
-        Ok(self.gathered(places.iter().map(|&place| place as usize), places_dims(&self.dims, order)))
+        self.gathered(places.iter().map(|&place| place as usize), places_dims(&self.dims, order))
     }
 
     /// The elements at these places, which are reals or integers.
-    pub(super) fn gathered(&self, places: impl Iterator<Item = usize>, dims: Vec<usize>) -> Self {
+    pub(super) fn gathered(&self, places: impl Iterator<Item = usize>, dims: Vec<usize>) -> Result<Self> {
         let data = match &self.data {
             Data::Reals(values) => Data::Reals(Arc::new(places.map(|place| values[place]).collect())),
             Data::Integers(values) => Data::Integers(Arc::new(places.map(|place| values[place]).collect())),
             Data::Codes(tensor) => {
                 let sources: Vec<Option<usize>> = places.map(Some).collect();
-                let tensor_type = TensorType::new(tensor.dtype(), dims.clone()).expect("no more elements than before");
+                let tensor_type = TensorType::new(tensor.dtype(), dims.clone())?;
                 Data::Codes(Arc::new(tensor.gathered(tensor_type, &sources, 0)))
             }
         };
-        Self { dims, data }
+        Ok(Self { dims, data })
     }
 }
 

@@ -7,7 +7,7 @@ use super::shape::{self, broadcast, checked_product};
 use crate::error::{Error, Result, refuse, require};
 
 /// Elements beyond which nothing is computed on the host.
-const MOST: usize = 1 << 28;
+const MOST: usize = 1 << 24;
 
 /// The outputs of a node for known inputs; `None` if the graph has to compute them.
 pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<Vec<Array>>> {
@@ -28,7 +28,7 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
             let value = node.tensor("value").map(|tensor| Array::read(tensor, None)).transpose()?;
             let value = value.unwrap_or_else(|| Array::reals([1], vec![0.0]));
             require!(value.elements() == 1, "its value has {} elements", value.elements());
-            one(value.gathered(std::iter::repeat_n(0, count), dims))
+            one(value.gathered(std::iter::repeat_n(0, count), dims)?)
         }
         "Range" => {
             let (start, limit, delta) = (integers(0)?, integers(1)?, integers(2)?);
@@ -104,7 +104,7 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
                     sources.extend(begin..begin + inner);
                 }
             }
-            one(x.gathered(sources.into_iter(), dims))
+            one(x.gathered(sources.into_iter(), dims)?)
         }
         "Slice" => {
             let x = input(0)?;
@@ -127,13 +127,13 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
                 }
                 place
             };
-            one(x.gathered((0..sizes.iter().product()).map(source), sizes.clone()))
+            one(x.gathered((0..sizes.iter().product()).map(source), sizes.clone())?)
         }
         "Expand" => {
             let (x, wanted) = (input(0)?, dims_of(&integers(1)?)?);
             let dims = broadcast(&x.dims, &wanted)?;
             require!(dims.iter().product::<usize>() <= MOST, "{dims:?} has too many elements for a constant");
-            one(x.gathered(places(&x.dims, &dims).into_iter(), dims))
+            one(x.gathered(places(&x.dims, &dims).into_iter(), dims)?)
         }
         "Where" => {
             let (condition, a, b) = (input(0)?, input(1)?, input(2)?);
@@ -157,11 +157,12 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
             one(Array::integers(input(0)?.dims.clone(), integers(0)?.iter().map(|&x| x.wrapping_neg()).collect()))
         }
         "Size" => one(Array::integers([], vec![input(0)?.elements() as i64])),
-        "ReduceProd" if is_integer(input(0)?) => {
+        "ReduceProd" if is_integer(input(0)?) && !node.has("axes") && optional(1).is_none() => {
             let product = integers(0)?.iter().fold(1i64, |product, &x| product.wrapping_mul(x));
             let keep = node.int("keepdims", 1) != 0;
             one(Array::integers(if keep { vec![1; input(0)?.dims.len()] } else { vec![] }, vec![product]))
         }
+        "Mod" if node.int("fmod", 0) != 0 => Ok(None),
         _ => match (inputs, integer_function(&node.op_type)) {
             ([Some(a), Some(b)], Some(function)) if is_integer(a) && is_integer(b) => {
                 let dims = broadcast(&a.dims, &b.dims)?;
@@ -185,7 +186,11 @@ fn integer_function(op: &str) -> Option<fn(i64, i64) -> Result<i64>> {
         "Sub" => |a, b| Ok(a.wrapping_sub(b)),
         "Mul" => |a, b| Ok(a.wrapping_mul(b)),
         "Div" => |a, b| a.checked_div(b).ok_or_else(|| Error::Request(format!("{a} is divided by {b}"))),
-        "Mod" => |a, b| a.checked_rem_euclid(b).ok_or_else(|| Error::Request(format!("{a} is divided by {b}"))),
+        // The sign is that of the divisor.
+        "Mod" => |a, b| {
+            let rest = a.checked_rem(b).ok_or_else(|| Error::Request(format!("{a} is divided by {b}")))?;
+            Ok(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+        },
         "Min" => |a, b| Ok(a.min(b)),
         "Max" => |a, b| Ok(a.max(b)),
         "Equal" => |a, b| Ok((a == b).into()),
@@ -228,16 +233,17 @@ fn cast(x: &Array, to: Element) -> Result<Option<Vec<Array>>> {
     let dims = x.dims.clone();
     let array = match (to, &x.data) {
         (Element::Float | Element::Double, Data::Reals(_) | Data::Integers(_)) => Array::reals(dims, x.as_reals()?),
-        (Element::Int32 | Element::Int64 | Element::Uint32 | Element::Uint64, Data::Reals(values)) => {
-            Array::integers(dims, values.iter().map(|&x| x as i64).collect())
+        (Element::Int32, Data::Reals(values)) => {
+            Array::integers(dims, values.iter().map(|&x| (x as i32).into()).collect())
         }
-        (Element::Int32 | Element::Int64 | Element::Uint32 | Element::Uint64, _) => {
-            Array::integers(dims, x.as_integers()?)
+        (Element::Int64, Data::Reals(values)) => Array::integers(dims, values.iter().map(|&x| x as i64).collect()),
+        // Integers keep their low bits.
+        (Element::Int32, _) => Array::integers(dims, x.as_integers()?.into_iter().map(|x| (x as i32).into()).collect()),
+        (Element::Int64, _) => Array::integers(dims, x.as_integers()?),
+        (Element::Float | Element::Double, Data::Codes(tensor)) if tensor.dtype().range().is_some() => {
+            Array::reals(dims, tensor.codes()?.into_iter().map(|code| code as f32).collect())
         }
-        (Element::Bool, Data::Reals(values)) => {
-            Array::integers(dims, values.iter().map(|&x| i64::from(x != 0.0)).collect())
-        }
-        (Element::Bool, _) => Array::integers(dims, x.as_integers()?.iter().map(|&x| i64::from(x != 0)).collect()),
+        (Element::Bool, _) => Array::integers(dims, x.truths().into_iter().map(i64::from).collect()),
         _ => return Ok(None),
     };
     Ok(Some(vec![array]))
@@ -253,6 +259,7 @@ fn concat(arrays: &[&Array], axis: usize) -> Result<Array> {
     require!(arrays.iter().all(|array| same(&array)), "its inputs differ in more than axis {axis}");
     let mut dims = first.dims.clone();
     dims[axis] = arrays.iter().map(|array| array.dims[axis]).sum();
+    require!(checked_product(&dims)? <= MOST, "{dims:?} has too many elements for a constant");
     let outer: usize = dims[..axis].iter().product();
     let run = |array: &Array| array.dims[axis..].iter().product::<usize>();
     fn join<T: Copy>(lists: &[(&[T], usize)], outer: usize) -> Vec<T> {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, refuse, require};
 pub(super) type Ranges = (Vec<usize>, Vec<usize>, Vec<isize>);
 
 /// Dimensions that no node may exceed.
-const MOST_ELEMENTS: usize = 1 << 40;
+const MOST_ELEMENTS: usize = i32::MAX as usize;
 
 /// The dimensions after a `Reshape`: 0 keeps that of the input, −1 is what is left.
 pub(super) fn reshape(dims: &[usize], wanted: &[i64], allow_zero: bool) -> Result<Vec<usize>> {
@@ -58,7 +58,8 @@ pub(super) fn split(node: &NodeProto, sizes: Option<&Array>, extent: usize) -> R
         }
     };
     require!(
-        checked_product(&[sizes.len()])? == node.output.len() && sizes.iter().sum::<usize>() == extent,
+        sizes.len() == node.output.len()
+            && sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) == Some(extent),
         "the sizes are {sizes:?} for {} outputs of an axis of {extent}",
         node.output.len()
     );
@@ -142,7 +143,7 @@ pub(super) fn pads(rank: usize, pads: &[i64], axes: Option<Vec<i64>>) -> Result<
 pub(super) fn depth_and_space(node: &NodeProto, dims: &[usize]) -> Result<(Vec<usize>, Vec<usize>, Vec<usize>)> {
     let &[n, c, h, w] = dims else { refuse!("its input has {} dimensions in place of 4", dims.len()) };
     let block = usize::try_from(node.int("blocksize", 0)).unwrap_or(0);
-    require!(block > 0, "blocksize is {}", node.int("blocksize", 0));
+    require!((1..1 << 15).contains(&block), "blocksize is {}", node.int("blocksize", 0));
     if node.op_type == "SpaceToDepth" {
         require!(node.text("mode", "DCR")? == "DCR", "the mode is CRD");
         require!(h.is_multiple_of(block) && w.is_multiple_of(block), "{dims:?} is no multiple of blocks of {block}");

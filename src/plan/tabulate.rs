@@ -14,10 +14,17 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 /// The number of codes of 8 bits.
 const CODES: usize = 256;
 
+/// The most steps of a chain: of longer ones the end is a table.
+const LONGEST: usize = 64;
+
 /// These steps, in order, with a table in place of each chain whose other results no step and no output reads.
 pub(super) fn tabulate(graph: &Graph, steps: &[&Step], uses: &HashMap<usize, usize>) -> Vec<Merged> {
     let makers: HashMap<usize, usize> =
         steps.iter().enumerate().flat_map(|(i, step)| step.outputs.iter().map(move |v| (v.index(), i))).collect();
+    let single = |(value, tensor): &(Value, Arc<Tensor>)| {
+        (tensor.tensor_type().shape().elements() == 1).then(|| (value.index(), tensor.clone()))
+    };
+    let scalars: HashMap<usize, Arc<Tensor>> = graph.constants().iter().filter_map(single).collect();
     let mut tables: Vec<Option<Merged>> = vec![None; steps.len()];
     let mut folded: HashSet<usize> = HashSet::new();
     // The last step of a chain comes first, so that chains are as long as they can be.
@@ -25,7 +32,7 @@ pub(super) fn tabulate(graph: &Graph, steps: &[&Step], uses: &HashMap<usize, usi
         if folded.contains(&last) {
             continue;
         }
-        let chain = Chain { graph, steps, uses, makers: &makers };
+        let chain = Chain { graph, steps, uses, makers: &makers, scalars: &scalars };
         if let Some((table, members)) = chain.ending_with(last) {
             folded.extend(members.into_iter().filter(|&member| member != last));
             tables[last] = Some(table);
@@ -88,6 +95,8 @@ struct Chain<'a> {
     uses: &'a HashMap<usize, usize>,
     /// The step that makes each value.
     makers: &'a HashMap<usize, usize>,
+    /// The constants of one element.
+    scalars: &'a HashMap<usize, Arc<Tensor>>,
 }
 
 impl Chain<'_> {
@@ -102,18 +111,21 @@ impl Chain<'_> {
         let mut members = vec![last];
         let mut leaves = self.leaves(&members);
         while !self.is_table(&leaves, output_type) {
+            if members.len() == LONGEST {
+                return None;
+            }
             let maker = leaves.iter().filter_map(|&leaf| self.expandable(leaf, &members, output_type)).max()?;
             members.push(maker);
             leaves = self.leaves(&members);
         }
         let input = leaves[0];
+        members.sort_unstable();
         let is_one_table = members.len() == 1 && matches!(&*step.op, Op::Table(_) | Op::Requantize(_));
         // A step that reads a state stays where it is, because a write may come between.
         if is_one_table || self.graph.is_state(input) {
             return None;
         }
-        let table = self.table(input, output, last)?;
-        members.sort_unstable();
+        let table = self.table(input, output, &members)?;
         let parts = members.iter().map(|&member| self.steps[member].op.name()).collect();
         let step = Step { op: Arc::new(table.into()), inputs: vec![input], outputs: vec![output] };
         Some((Merged { step, parts }, members))
@@ -129,11 +141,10 @@ impl Chain<'_> {
         leaves
     }
 
-    /// The constant of one element that a value is.
-    fn scalar(&self, value: Value) -> Option<&Tensor> {
-        let constants = self.graph.constants();
-        let constant = constants.iter().find(|(constant, _)| *constant == self.graph.storage(value));
-        constant.map(|(_, tensor)| &**tensor).filter(|tensor| tensor.tensor_type().shape().elements() == 1)
+    /// The constant of one element that a value is, under its own scale.
+    fn scalar(&self, value: Value) -> Option<Tensor> {
+        let constant = self.scalars.get(&self.graph.storage(value).index())?;
+        Some(constant.retyped(self.graph.types()[value.index()].clone()))
     }
 
     /// True if a table of one of these values can be the output.
@@ -155,12 +166,12 @@ impl Chain<'_> {
     }
 
     /// The table of the function from one value to another.
-    fn table(&self, input: Value, output: Value, last: usize) -> Option<Table> {
+    fn table(&self, input: Value, output: Value, members: &[usize]) -> Option<Table> {
         let (from, to) = (&self.graph.types()[input.index()], &self.graph.types()[output.index()]);
         let byte = |byte: usize| if from.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
         let codes = Tensor::from_codes(of_codes(from)?, (0..CODES).map(byte).collect());
         let mut known = HashMap::from([(input, codes)]);
-        self.evaluate(last, &mut known)?;
+        members.iter().try_for_each(|&member| self.evaluate(member, &mut known))?;
         let entries = known[&output].codes().ok()?;
         let entries = std::array::from_fn(|i| entries[i] as u8);
         Table::from_bytes(from.clone(), to.clone(), entries).ok()
@@ -171,14 +182,10 @@ impl Chain<'_> {
         let step = self.steps[step];
         let mut inputs = Vec::new();
         for &value in &step.inputs {
-            if let Some(scalar) = self.scalar(value) {
-                inputs.push(scalar.reshaped([1]).ok()?);
-                continue;
-            }
-            if !known.contains_key(&value) {
-                self.evaluate(self.makers[&value.index()], known)?;
-            }
-            inputs.push(known[&value].clone());
+            inputs.push(match self.scalar(value) {
+                Some(scalar) => scalar.reshaped([1]).ok()?,
+                None => known.get(&value)?.clone(),
+            });
         }
         let op = over(&step.op, &inputs)?;
         let outputs = reference::run(&op, &inputs.iter().collect::<Vec<_>>()).ok()?;

@@ -18,8 +18,8 @@ use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 
 /// A quantization that is part of an op.
 pub(super) struct Quantized {
-    /// The place of the `QuantizeLinear` among the nodes.
-    pub node: usize,
+    /// The places of the `QuantizeLinear` and of activations before it among the nodes.
+    pub nodes: Vec<usize>,
     pub output: String,
 }
 
@@ -132,7 +132,9 @@ impl Lowering<'_> {
         // ONNX Runtime's optimizer makes its QLinear ops of uint8 codes, but QLinearSoftmax of int8, too.
         let dtypes: Vec<DType> = inputs.iter().map(|codes| self.code_type(codes).dtype()).collect();
         let unsigned = output.dtype() == DType::Uint8 && dtypes.iter().all(|&dtype| dtype == DType::Uint8);
-        let joined = self.is_optimized() && unsigned;
+        // An activation that narrows the codes keeps it from that.
+        let narrowed = output.dtype().range() != Some(output.bounds());
+        let joined = self.is_optimized() && unsigned && !narrowed;
         let arithmetic = if joined { QuantizedArithmetic::QOperator } else { QuantizedArithmetic::Qdq };
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().expect("counted");
@@ -186,7 +188,30 @@ impl Lowering<'_> {
                 let weights_known = matches!(inputs[1], Codes::Known(_));
                 (is_8_bit(types[0]) || types[0].dtype() == DType::Int16) && one_scale(types[0]) && weights_known
             }
-            "MatMul" | "Gemm" => is_8_bit(types[0]) || types[0].dtype() == DType::Int16,
+            "MatMul" | "Gemm" => {
+                let [a, b] = [types[0], types[1]];
+                let (rows, columns) = match node.op_type == "Gemm" {
+                    true => (node.int("transA", 0) == 0, node.int("transB", 0) == 0),
+                    false => (true, true),
+                };
+                let along = |t: &TensorType, last: bool| {
+                    let axis = t.dims().len().saturating_sub(if last { 1 } else { 2 });
+                    t.quantization().is_some_and(|q| {
+                        matches!(q.granularity(), Granularity::Tensor) || q.granularity() == Granularity::Axis(axis)
+                    })
+                };
+                let small = b.dtype().range().is_some() && b.dtype().bits() <= 8;
+                let known = matches!(inputs[1], Codes::Known(_)) || is_8_bit(b);
+                let factors = node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0;
+                (is_8_bit(a) || a.dtype() == DType::Int16)
+                    && small
+                    && known
+                    && factors
+                    && a.dims().len() >= 2
+                    && b.dims().len() >= 2
+                    && along(a, !rows)
+                    && along(b, columns)
+            }
             _ => types.iter().all(|t| is_8_bit(t) && one_scale(t)),
         }
     }
@@ -203,10 +228,14 @@ impl Lowering<'_> {
         if node.input_name(2).is_none() {
             return Ok(Some(None));
         }
+        let value = self.value(node, 2)?;
+        if !is_row(&self.dims_of_value(&value)?) {
+            return Ok(None);
+        }
         let scales =
             |codes: &Codes| self.code_type(codes).quantization().map(|q| q.scales().to_vec()).unwrap_or_default();
         let (x, weights) = (scales(x), scales(weights));
-        match self.value(node, 2)? {
+        match value {
             Value::Dequantized(Codes::Known(bias)) if bias.dtype() == DType::Int32 => {
                 let own = bias.tensor_type().quantization().map(|q| q.scales().to_vec()).unwrap_or_default();
                 // Each step of the bias must be one of the sums.
@@ -219,30 +248,34 @@ impl Lowering<'_> {
             }
             Value::Known(bias) if self.is_optimized() && x.len() == 1 && weights.len() == 1 => {
                 let step = x[0] * weights[0];
-                let codes = bias.as_reals()?.into_iter().map(|b| (b / step).round_ties_even() as i64).collect();
-                Ok(Some(Some(Array::integers(bias.dims.clone(), codes))))
+                let codes: Vec<i64> =
+                    bias.as_reals()?.into_iter().map(|b| (b / step).round_ties_even() as i64).collect();
+                let fits = codes.iter().all(|&code| i32::try_from(code).is_ok());
+                Ok(fits.then(|| Some(Array::integers(bias.dims.clone(), codes))))
             }
             _ => Ok(None),
         }
     }
 
     /// The quantization that is the only reader of a node's output, perhaps after an activation that clamps.
-    fn quantization_after(&mut self, node: &NodeProto) -> Result<Option<(Quantized, Requantization)>> {
+    pub(super) fn quantization_after(&mut self, node: &NodeProto) -> Result<Option<(Quantized, Requantization)>> {
         let [name] = &node.output[..] else { return Ok(None) };
-        let (mut name, mut clamps) = (name, Vec::new());
+        let (mut name, mut clamps, mut passed) = (name, Vec::new(), Vec::<usize>::new());
         loop {
             let readers = self.readers.get(&**name).map_or(&[][..], |readers| readers);
             let &[reader] = readers else { return Ok(None) };
-            if self.outputs.contains(&**name) {
+            // Nodes are in order, so that this ends.
+            if self.outputs.contains(&**name) || passed.last().is_some_and(|&last| last >= reader) {
                 return Ok(None);
             }
             let next = &self.nodes[reader];
             match &*next.op_type {
                 "QuantizeLinear" if next.input.first() == Some(name) => {
                     let dims = [];
-                    let scales = self.known(next, 1, "scale")?;
-                    let zero_points = self.optional(next, 2)?;
-                    if scales.elements() != 1 {
+                    // A scale that a later node makes is not known yet.
+                    let Ok(scales) = self.known(next, 1, "scale") else { return Ok(None) };
+                    let Ok(zero_points) = self.optional(next, 2) else { return Ok(None) };
+                    if scales.elements() != 1 || next.has("output_dtype") {
                         return Ok(None);
                     }
                     let (quantization, dtype) = quantization(next, &scales, zero_points.as_ref(), &dims)?;
@@ -262,18 +295,18 @@ impl Lowering<'_> {
                             return Ok(None);
                         }
                         let (least, greatest) = output.bounds();
-                        output = output.clamp(low.clamp(least, greatest), high.clamp(least, greatest))?;
+                        output = output.clamp(least.clamp(low, high), greatest.clamp(low, high))?;
                     }
-                    self.done.extend(self.passed(node, reader));
+                    passed.push(reader);
                     let output_name = next.output.first().cloned().unwrap_or_default();
-                    return Ok(Some((Quantized { node: reader, output: output_name }, output)));
+                    return Ok(Some((Quantized { nodes: passed, output: output_name }, output)));
                 }
                 "Relu" => clamps.push((0.0, f32::INFINITY)),
                 "Clip" if next.input.len() <= 3 => {
                     let bound = |this: &mut Self, index: usize, name: &str, default: f32| -> Result<Option<f32>> {
                         match next.input_name(index) {
                             None => Ok(Some(next.float(name, default))),
-                            Some(_) => match this.value(next, index)? {
+                            Some(_) => match this.value(next, index).unwrap_or(Value::Missing) {
                                 Value::Known(array) if array.elements() == 1 => Ok(array.as_reals()?.first().copied()),
                                 _ => Ok(None),
                             },
@@ -287,22 +320,9 @@ impl Lowering<'_> {
                 _ => return Ok(None),
             }
             let [after] = &next.output[..] else { return Ok(None) };
+            passed.push(reader);
             name = after;
         }
-    }
-
-    /// The activations between a node and a quantization after it.
-    fn passed(&self, node: &NodeProto, last: usize) -> Vec<usize> {
-        let mut passed = Vec::new();
-        let mut name = &node.output[0];
-        while let Some(&[reader]) = self.readers.get(&**name).map(|readers| &readers[..]) {
-            if reader == last {
-                break;
-            }
-            passed.push(reader);
-            name = &self.nodes[reader].output[0];
-        }
-        passed
     }
 
     /// The codes of an input, with the scale and zero point of others.
@@ -517,16 +537,10 @@ impl Lowering<'_> {
         };
         let mut values = Vec::new();
         for operand in &operands {
-            values.push(match operand {
-                Operand::Known(array) => {
-                    let tensor = array.permuted(&order)?.tensor()?;
-                    self.graph.constant(tensor)
-                }
-                Operand::Placed(placed) => self.arranged(placed, &order)?,
-            });
+            values.push(self.arranged_operand(operand, &order)?);
         }
         let types: Vec<_> = values.iter().map(|&value| self.type_of(value).clone()).collect();
-        let place = order.iter().position(|&a| a == axis).expect("the axis was checked");
+        let place = order.iter().position(|&a| a == axis).expect("ranks are equal");
         let value = self.graph.add(Concat::new(types, place).output(output).build()?, &values)?;
         Ok(Placed { value, order })
     }
@@ -577,11 +591,20 @@ pub(super) fn transposed_weights(weights: &Tensor, groups: usize) -> Result<Tens
     turned.reshaped([&[groups * dims[1]], &dims[2..], &[dims[0] / groups]].concat())
 }
 
+/// True for dimensions that are all 1 but the last.
+pub(super) fn is_row(dims: &[usize]) -> bool {
+    dims.iter().rev().skip(1).all(|&d| d == 1)
+}
+
 /// A bias as a vector of int32.
 fn bias_vector(bias: &Array) -> Result<Tensor> {
+    require!(is_row(&bias.dims), "its bias has the dimensions {:?}, but it is one number for each output", bias.dims);
     let values: Vec<i32> = match &bias.data {
         Data::Codes(tensor) => tensor.codes()?,
-        _ => bias.as_integers()?.into_iter().map(|x| x as i32).collect(),
+        _ => {
+            let code = |x| i32::try_from(x).map_err(|_| Error::Request(format!("its bias has {x}, which is no int32")));
+            bias.as_integers()?.into_iter().map(code).collect::<Result<_>>()?
+        }
     };
     Tensor::new([values.len()], values)
 }

@@ -144,7 +144,8 @@ impl Lowering<'_> {
                 for (axis, &count) in repeats.iter().enumerate() {
                     let place = x.place(axis);
                     let extent = self.type_of(x.value).dims()[place];
-                    shape::checked_product(&[extent, count])?;
+                    let others: usize = self.type_of(x.value).shape().elements().checked_div(extent).unwrap_or(0);
+                    shape::checked_product(&[extent, count, others])?;
                     let places: Vec<usize> = (0..count).flat_map(|_| 0..extent).collect();
                     let op = Slice::take(self.type_of(x.value).clone(), place, places)?;
                     x.value = self.graph.add(op, &[x.value])?;

@@ -1,8 +1,9 @@
 //! Dynamic quantization: `DynamicQuantizeLinear`, and the products of its codes. Their sums, scale and bias are one op.
 
+use super::codes::is_row;
 use super::layout::{Placed, channels_last};
 use super::{Codes, Lowering, Value};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, refuse, require};
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Data};
 use crate::onnx::proto::NodeProto;
@@ -104,7 +105,16 @@ impl Lowering<'_> {
     fn product(&mut self, x: &Quantized, weights: &Weights, scale: &Array) -> Result<Placed> {
         let Data::Codes(codes) = &weights.codes.data else { refuse!("its weights are no codes") };
         let is_conv = weights.node.op_type == "ConvInteger";
+        require!(codes.dims().len() >= if is_conv { 3 } else { 2 }, "its weights are {}", codes.tensor_type());
         let axis = if is_conv { 0 } else { codes.dims().len() - 1 };
+        // One factor, or one for each column or channel.
+        let by_output = match is_conv {
+            true => {
+                scale.dims.len() == codes.dims().len() && (0..scale.dims.len()).all(|i| i == 1 || scale.dims[i] == 1)
+            }
+            false => is_row(&scale.dims),
+        };
+        require!(scale.elements() == 1 || by_output, "its factor {:?} is not one for each output", scale.dims);
         let scale = Array { dims: vec![scale.elements()], ..scale.clone() };
         let value = Value::Known(weights.codes.clone());
         let codes = self.with_scales(value, &scale, weights.zero_points.as_ref(), axis)?;

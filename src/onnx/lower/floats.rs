@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::codes::transposed_weights;
+use super::codes::{is_row, transposed_weights};
 use super::layout::{Operand, Placed, channels_last};
 use super::windows::Windows;
 use super::{Codes, Lowering, Value};
@@ -15,7 +15,7 @@ use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{
     ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear, Op,
-    Operand as Factor, Select, Softmax, Unfold,
+    Operand as Factor, Reduce, Reduction, Select, Softmax, Unfold,
 };
 use crate::tensor::{Quantization, Tensor, TensorType};
 
@@ -46,10 +46,8 @@ impl Lowering<'_> {
                 self.binary(&[Operand::Known(Array::reals([1], vec![1.0])), Operand::Placed(x)], Arithmetic::Subtract)?
             }
             "Where" => self.choose(node)?,
-            "Softmax" | "LogSoftmax" => {
-                let shares = self.softmax(node)?;
-                if node.op_type == "Softmax" { shares } else { self.unary(&shares, Function::Log)? }
-            }
+            "Softmax" => self.softmax(node)?,
+            "LogSoftmax" => self.log_softmax(node)?,
             "LayerNormalization"
             | "RMSNormalization"
             | "SimplifiedLayerNormalization"
@@ -167,7 +165,9 @@ impl Lowering<'_> {
                     let given = given.and_then(|values| values.first().copied());
                     Ok(given.unwrap_or(node.float(name, open)).clamp(f32::MIN, f32::MAX))
                 };
-                Function::Clamp { low: bound(self, 1, "min", f32::MIN)?, high: bound(self, 2, "max", f32::MAX)? }
+                let (low, high) = (bound(self, 1, "min", f32::MIN)?, bound(self, 2, "max", f32::MAX)?);
+                // The upper bound comes last.
+                Function::Clamp { low: low.min(high), high }
             }
             _ => return Ok(None),
         }))
@@ -237,8 +237,8 @@ impl Lowering<'_> {
         let condition = self.value(node, 0)?;
         if let Value::Known(array) = &condition {
             // The same choice for all elements.
-            let values = array.as_integers()?;
-            let (all, none) = (values.iter().all(|&c| c != 0), values.iter().all(|&c| c == 0));
+            let values = array.truths();
+            let (all, none) = (values.iter().all(|&c| c), values.iter().all(|&c| !c));
             let (chosen, other) = if all { (1, 2) } else { (2, 1) };
             if all || none {
                 let (chosen, other) = (self.value(node, chosen)?, self.value(node, other)?);
@@ -265,6 +265,25 @@ impl Lowering<'_> {
     fn softmax(&mut self, node: &NodeProto) -> Result<Placed> {
         let x = self.numbers(node, 0)?;
         self.along_axis(node, &x, self.opset, |rows| Ok(Softmax::new(rows).build()?.into()))
+    }
+
+    /// `x − m − log Σ e^(x − m)` with the greatest number m of each row.
+    fn log_softmax(&mut self, node: &NodeProto) -> Result<Placed> {
+        let x = self.numbers(node, 0)?;
+        let rank = x.order.len();
+        let first = axis_of(node.int("axis", if self.opset < 13 { 1 } else { -1 }), rank)?;
+        let last = if self.opset < 13 { rank } else { first + 1 };
+        let places: Vec<usize> = (first..last).map(|axis| x.place(axis)).collect();
+        let reduced = |this: &mut Self, x: &Placed, reduction: Reduction| -> Result<Placed> {
+            let op = Reduce::new(this.type_of(x.value).clone(), places.clone(), reduction)?;
+            Ok(Placed { value: this.graph.add(op, &[x.value])?, ..x.clone() })
+        };
+        let most = reduced(self, &x, Reduction::Max)?;
+        let less = self.binary(&[Operand::Placed(x.clone()), Operand::Placed(most)], Arithmetic::Subtract)?;
+        let powers = self.unary(&less, Function::Exp)?;
+        let sum = reduced(self, &powers, Reduction::Sum)?;
+        let sum = self.unary(&sum, Function::Log)?;
+        self.binary(&[Operand::Placed(less), Operand::Placed(sum)], Arithmetic::Subtract)
     }
 
     /// An op over the rows along an axis; before opset 13 all axes from that one on are one.
@@ -301,7 +320,10 @@ impl Lowering<'_> {
         require!(node.output_names().count() == 1, "its mean and deviation are outputs, too");
         let length: usize = dims[axis..].iter().product();
         let vector = |array: Array| -> Result<Arc<Tensor>> {
-            let values = array.as_reals()?;
+            let mut values = array.as_reals()?;
+            if values.len() == 1 {
+                values = vec![values[0]; length];
+            }
             require!(values.len() == length, "{} factors are given for rows of {length}", values.len());
             Ok(Arc::new(Tensor::new([length], values)?))
         };
@@ -321,6 +343,7 @@ impl Lowering<'_> {
 
     /// `(x − mean) / √(variance + epsilon) · scale + shift` with constants: a product and a sum by channel.
     fn batch_norm(&mut self, node: &NodeProto) -> Result<Placed> {
+        require!(node.int("training_mode", 0) == 0 && node.output_names().count() == 1, "it is in training mode");
         let x = self.numbers(node, 0)?;
         let list = |this: &mut Self, index: usize| this.known(node, index, "statistics")?.as_reals();
         let (scale, shift) = (list(self, 1)?, list(self, 2)?);
@@ -408,7 +431,7 @@ impl Lowering<'_> {
         }
         let columns = self.dims_of_value(&b)?.last().copied().unwrap_or(0);
         match factor(self, 2, "", beta)? {
-            Value::Known(bias) if bias.elements() == columns && bias.dims.iter().rev().skip(1).all(|&d| d == 1) => {
+            Value::Known(bias) if bias.elements() == columns && is_row(&bias.dims) => {
                 self.matmul(&a, &b, Some(Tensor::new([columns], bias.as_reals()?)?))
             }
             bias => {

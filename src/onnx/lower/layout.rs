@@ -2,7 +2,7 @@
 //! move when an op needs them elsewhere, such as the channels of an image last.
 
 use super::Lowering;
-use crate::error::Result;
+use crate::error::{Result, require};
 use crate::onnx::array::Array;
 use crate::ops::{Reshape, Transpose};
 use crate::plan::Value;
@@ -65,6 +65,8 @@ impl Lowering<'_> {
         if placed.order == order {
             return Ok(placed.value);
         }
+        let rank = placed.order.len();
+        require!(rank == order.len(), "an input has {rank} dimensions in place of {}", order.len());
         let key = (placed.value, placed.order.clone(), order.to_vec());
         if let Some(&value) = self.arranged.get(&key) {
             return Ok(value);
@@ -80,6 +82,19 @@ impl Lowering<'_> {
         };
         self.arranged.insert(key, value);
         Ok(value)
+    }
+
+    /// An operand with its axes in this order.
+    pub(super) fn arranged_operand(&mut self, operand: &Operand, order: &[usize]) -> Result<Value> {
+        match operand {
+            Operand::Known(array) => {
+                let rank = array.dims.len();
+                require!(rank == order.len(), "an input has {rank} dimensions in place of {}", order.len());
+                let tensor = array.permuted(order)?.tensor()?;
+                Ok(self.graph.constant(tensor))
+            }
+            Operand::Placed(placed) => self.arranged(placed, order),
+        }
     }
 
     pub(super) fn in_rows(&mut self, placed: &Placed) -> Result<Value> {

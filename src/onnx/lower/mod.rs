@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::array::{Array, Data, Element, dims_of};
 use super::fold::fold;
+use super::node::axis_of;
 use super::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::{Arithmetic, Options};
 use crate::error::{Error, Result, refuse, require};
@@ -80,7 +81,15 @@ pub(super) struct Lowering<'a> {
     problems: Vec<Problem>,
     /// False in a graph that computes a constant.
     folds: bool,
+    /// The elements of constants that may still be computed.
+    budget: usize,
 }
+
+/// The elements of constants that are computed while a graph is made, in all.
+const MOST_KNOWN: usize = 1 << 27;
+
+/// The elements of the inputs of a node beyond which the graph computes it, though they are known.
+const MOST_FOLDED: usize = 1 << 20;
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(proto: &'a GraphProto, opset: i64, folder: Option<&'a Path>, options: &'a Options) -> Self {
@@ -105,6 +114,7 @@ impl<'a> Lowering<'a> {
             reals: HashMap::new(),
             problems: Vec::new(),
             folds: true,
+            budget: MOST_KNOWN,
         }
     }
 
@@ -130,6 +140,18 @@ impl<'a> Lowering<'a> {
             inputs.push(Port::new(&input.name, tensor_type));
             let placed = self.plain(value);
             self.values.insert(input.name.clone(), Value::Placed(placed));
+        }
+        let mut made: HashSet<&str> = self.values.keys().map(String::as_str).collect::<HashSet<_>>();
+        for name in self.nodes.iter().flat_map(NodeProto::output_names) {
+            require!(made.insert(name) && !self.initializers.contains_key(name), "the value {name} is made twice");
+        }
+        drop(made);
+        // Constants may stand anywhere.
+        for (i, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.op() == "Constant") {
+            if let (Ok(array), Some(name)) = (constant(node), node.output_names().next()) {
+                self.values.insert(name.into(), Value::Known(array));
+                self.done.insert(i);
+            }
         }
         for (i, node) in self.nodes.iter().enumerate() {
             if self.done.contains(&i) {
@@ -253,24 +275,14 @@ impl<'a> Lowering<'a> {
         if let Some((values, quantize)) = self.codes(node)? {
             if let Some(quantize) = quantize {
                 // The op makes the codes of the quantization after it.
-                self.done.insert(quantize.node);
+                self.done.extend(quantize.nodes);
                 self.values.insert(quantize.output, values[0].clone());
                 return Ok(vec![Value::Missing]);
             }
             return Ok(values);
         }
-        match self.value(node, 0)? {
-            Value::Placed(x) => {
-                if let Some(moved) = self.moves(node, &x)? {
-                    return Ok(moved.into_iter().map(Value::Placed).collect());
-                }
-            }
-            Value::Dequantized(Codes::Placed(x)) => {
-                if let Some(moved) = self.moves(node, &x)? {
-                    return Ok(moved.into_iter().map(|x| Value::Dequantized(Codes::Placed(x))).collect());
-                }
-            }
-            _ => {}
+        if let Some(values) = self.moved(node)? {
+            return Ok(values);
         }
         if let Some(values) = self.reductions(node)? {
             return Ok(values);
@@ -279,6 +291,56 @@ impl<'a> Lowering<'a> {
             return Ok(values);
         }
         self.floats(node)
+    }
+
+    /// The outputs of a node that moves elements, of numbers, raw codes or codes of numbers.
+    fn moved(&mut self, node: &NodeProto) -> Result<Option<Vec<Value>>> {
+        let placed = |moved: Vec<Placed>| moved.into_iter().map(Value::Placed).collect();
+        let one_scale = |tensor_type: &TensorType| {
+            tensor_type.quantization().is_none_or(|q| q.granularity() == Granularity::Tensor)
+        };
+        match self.value(node, 0)? {
+            Value::Known(array) if !self.folds => {
+                let x = self.real(&Value::Known(array))?;
+                Ok(self.moves(node, &x, true)?.map(placed))
+            }
+            Value::Placed(mut x) => {
+                if !one_scale(self.type_of(x.value)) {
+                    // What reads raw codes says their scales.
+                    x.value = self.graph.rescaled(x.value, Quantization::tensor(1.0, 0))?;
+                }
+                Ok(self.moves(node, &x, true)?.map(placed))
+            }
+            Value::Dequantized(Codes::Known(codes)) if node.op_type == "Transpose" => {
+                let rank = codes.dims().len();
+                let order = match node.ints("perm").filter(|perm| !perm.is_empty()) {
+                    Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
+                    None => (0..rank).rev().collect(),
+                };
+                Ok(Some(vec![Value::Dequantized(Codes::Known(Arc::new(codes.permuted(&order)?)))]))
+            }
+            Value::Dequantized(codes) => {
+                let x = self.place(&codes);
+                let is_linear =
+                    matches!(&*node.op_type, "Resize" | "Upsample") && node.text("mode", "nearest")? != "nearest";
+                if !one_scale(self.type_of(x.value)) || (is_linear && !self.keeps_scale(node, &x)?) {
+                    let x = self.real(&Value::Dequantized(Codes::Placed(x)))?;
+                    return Ok(self.moves(node, &x, false)?.map(placed));
+                }
+                let moved = self.moves(node, &x, false)?;
+                Ok(moved.map(|moved| moved.into_iter().map(|x| Value::Dequantized(Codes::Placed(x))).collect()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// True if a quantization is the only reader of a node, to the scale that its input has.
+    fn keeps_scale(&mut self, node: &NodeProto, x: &Placed) -> Result<bool> {
+        let Some((_, output)) = self.quantization_after(node)? else { return Ok(false) };
+        let input = self.type_of(x.value);
+        let same = Quantization::tensor(output.scale(), output.zero_point());
+        let whole = output.dtype().range() == Some(output.bounds());
+        Ok(whole && input.dtype() == output.dtype() && input.quantization() == Some(&same))
     }
 
     /// The outputs of a node whose inputs are all known.
@@ -299,9 +361,18 @@ impl<'a> Lowering<'a> {
         if node.op_type == "DequantizeLinear" {
             return Ok(None);
         }
-        if let Some(arrays) = fold(node, &inputs)? {
+        let own = matches!(&*node.domain, "" | "ai.onnx");
+        if let Some(arrays) = if own { fold(node, &inputs)? } else { None } {
+            let elements = arrays.iter().map(Array::elements).sum();
+            self.spend(elements)?;
             return Ok(Some(arrays.into_iter().map(Value::Known).collect()));
         }
+        known_op(node)?;
+        let elements: usize = inputs.iter().flatten().map(Array::elements).sum();
+        if elements > MOST_FOLDED {
+            return Ok(None);
+        }
+        self.spend(elements)?;
         // The reference computes it.
         let nodes = std::slice::from_ref(node);
         let mut alone = Lowering {
@@ -319,6 +390,7 @@ impl<'a> Lowering<'a> {
             reals: HashMap::new(),
             problems: Vec::new(),
             folds: false,
+            budget: self.budget,
         };
         for (name, array) in node.input.iter().zip(inputs) {
             if let Some(array) = array {
@@ -331,6 +403,17 @@ impl<'a> Lowering<'a> {
         }
         let made = alone.graph.run_reference(&[])?;
         Ok(Some(made.into_iter().map(|tensor| Ok(Value::Known(Array::of_tensor(tensor)?))).collect::<Result<_>>()?))
+    }
+
+    /// Takes elements of constants from the budget.
+    fn spend(&mut self, elements: usize) -> Result<()> {
+        let left = self.budget.checked_sub(elements);
+        require!(
+            left.is_some(),
+            "the constants of the graph have too many elements to compute them: {MOST_KNOWN} at most"
+        );
+        self.budget = left.unwrap_or(0);
+        Ok(())
     }
 
     /// The value of an input.
@@ -453,7 +536,11 @@ impl<'a> Lowering<'a> {
                 };
                 Ok(Value::Dequantized(Codes::Known(Arc::new(codes.quantized(quantization)?))))
             }
-            Value::Placed(placed) => {
+            Value::Placed(mut placed) => {
+                if matches!(quantization.granularity(), Granularity::Blocks { .. }) {
+                    let value = self.in_rows(&placed)?;
+                    placed = self.plain(value);
+                }
                 let placed = self.rescaled(&placed, quantization)?;
                 Ok(Value::Dequantized(Codes::Placed(placed)))
             }
@@ -487,7 +574,11 @@ impl<'a> Lowering<'a> {
                 return Ok(Value::Placed(placed.clone()));
             }
         }
-        let placed = self.real(&value)?;
+        let mut placed = self.numbers_of(&value)?;
+        if matches!(quantization.granularity(), Granularity::Blocks { .. }) {
+            let value = self.in_rows(&placed)?;
+            placed = self.plain(value);
+        }
         let input = self.type_of(placed.value).clone();
         let codes = TensorType::new(dtype, input.dims())?.quantized(in_order(quantization, &placed))?;
         let op = Quantize::new(input, codes);
@@ -546,12 +637,14 @@ fn quantization(
     dims: &[usize],
 ) -> Result<(Quantization, Option<DType>)> {
     let count = scales.elements();
+    require!(count > 0, "its scales are empty");
+    require!(zero_points.is_none_or(|zeros| zeros.elements() > 0), "its zero points are empty");
     let granularity = match scales.dims.len() {
         0 => Granularity::Tensor,
         1 if count == 1 => Granularity::Tensor,
-        1 => Granularity::Axis(super::node::axis_of(node.int("axis", 1), dims.len())?),
+        1 => Granularity::Axis(axis_of(node.int("axis", 1), dims.len())?),
         _ => {
-            let axis = super::node::axis_of(node.int("axis", 1), dims.len())?;
+            let axis = axis_of(node.int("axis", 1), dims.len())?;
             let size = usize::try_from(node.int("block_size", 0)).unwrap_or(0);
             require!(size > 0, "its scales are in blocks, but block_size is {size}");
             Granularity::Blocks { axis, size }

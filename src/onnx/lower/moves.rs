@@ -4,17 +4,19 @@ use super::layout::{Operand, Placed, channels_last};
 use super::resize::Grid;
 use super::windows::Windows;
 use super::{Lowering, Value};
-use crate::error::{Result, refuse, require};
+use crate::error::{Error, Result, refuse, require};
 use crate::numeric::DType;
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{Concat, Coordinates, FloatMatmul, Nearest, Pad, PadMode, Pool, Resize, Slice};
+use crate::plan::Value as GraphValue;
 use crate::tensor::{Quantization, Tensor};
 
 impl Lowering<'_> {
     /// The outputs of such a node for its first input; `None` if it is another.
-    pub(super) fn moves(&mut self, node: &NodeProto, x: &Placed) -> Result<Option<Vec<Placed>>> {
+    /// Raw codes have no scales that count.
+    pub(super) fn moves(&mut self, node: &NodeProto, x: &Placed, raw: bool) -> Result<Option<Vec<Placed>>> {
         let dims = self.dims(x);
         let rank = dims.len();
         let one = |placed: Placed| Ok(Some(vec![placed]));
@@ -144,7 +146,8 @@ impl Lowering<'_> {
             }
             "Resize" | "Upsample" => one(self.resized(node, x, &dims)?),
             "Pad" => {
-                let (begin, end, mode) = self.padding_of(node, &dims)?;
+                let raw = raw && self.type_of(x.value).dtype().range().is_some();
+                let (begin, end, mode) = self.padding_of(node, &dims, raw)?;
                 let own = |list: &[usize]| x.order.iter().map(|&axis| list[axis]).collect::<Vec<_>>();
                 let op = Pad::new(self.type_of(x.value).clone(), own(&begin), own(&end), mode)?;
                 let value = self.graph.add(op, &[x.value])?;
@@ -169,7 +172,14 @@ impl Lowering<'_> {
 
     fn axes(&mut self, node: &NodeProto, rank: usize) -> Result<Option<Vec<usize>>> {
         let given = self.axes_given(node)?;
-        given.map(|axes| axes.into_iter().map(|axis| axis_of(axis, rank)).collect()).transpose()
+        let axes = given
+            .map(|axes| axes.into_iter().map(|axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>())
+            .transpose()?;
+        Ok(axes.map(|mut axes| {
+            axes.sort_unstable();
+            axes.dedup();
+            axes
+        }))
     }
 
     /// The value without some axes of extent 1.
@@ -196,7 +206,8 @@ impl Lowering<'_> {
 
     /// The value with axes of extent 1 repeated.
     pub(super) fn expanded(&mut self, x: &Placed, target: &[usize]) -> Result<Placed> {
-        let more = target.len() - self.dims(x).len();
+        shape::checked_product(target)?;
+        let more = target.len().saturating_sub(self.dims(x).len());
         let mut x = self.unsqueezed(x, &(0..more).collect::<Vec<_>>())?;
         for (axis, &extent) in target.iter().enumerate() {
             let place = x.place(axis);
@@ -221,7 +232,7 @@ impl Lowering<'_> {
         shape::slice(dims, &starts.unwrap_or_default(), &ends.unwrap_or_default(), axes, steps)
     }
 
-    fn padding_of(&mut self, node: &NodeProto, dims: &[usize]) -> Result<(Vec<usize>, Vec<usize>, PadMode)> {
+    fn padding_of(&mut self, node: &NodeProto, dims: &[usize], raw: bool) -> Result<(Vec<usize>, Vec<usize>, PadMode)> {
         let pads = match node.ints("pads") {
             Some(pads) => pads.to_vec(),
             None => self.known(node, 1, "pads")?.as_integers()?,
@@ -229,9 +240,14 @@ impl Lowering<'_> {
         let axes = self.optional(node, 3)?.map(|axes| axes.as_integers()).transpose()?;
         let (begin, end) = shape::pads(dims.len(), &pads, axes)?;
         let mode = match node.text("mode", "constant")? {
+            "constant" if raw => {
+                let value = self.optional(node, 2)?.map(|value| value.as_integers()).transpose()?;
+                let value = value.and_then(|value| value.first().copied()).unwrap_or(0);
+                PadMode::Code(i32::try_from(value).map_err(|_| Error::Request(format!("it pads with {value}")))?)
+            }
             "constant" => {
-                let value = self.optional(node, 2)?.map(|value| value.as_reals()).transpose();
-                let value = value.ok().flatten().and_then(|value| value.first().copied());
+                let value = self.optional(node, 2)?.map(|value| value.as_reals()).transpose()?;
+                let value = value.and_then(|value| value.first().copied());
                 require!(
                     value.unwrap_or(node.float("value", 0.0)) == 0.0,
                     "it pads with another number than 0, which has no op"
@@ -278,7 +294,14 @@ impl Lowering<'_> {
             let op = if is_linear {
                 Resize::linear(input, spatial)
             } else {
-                let rounding = match node.text("nearest_mode", if old { "floor" } else { "round_prefer_floor" })? {
+                // Before opset 11 ONNX says nothing of it; ONNX Runtime takes the next element of what it makes smaller.
+                let shrinks = self.is_optimized() && node.op_type == "Resize" && grid.scales.iter().any(|&s| s < 1.0);
+                let default = match old {
+                    true if shrinks => "ceil",
+                    true => "floor",
+                    false => "round_prefer_floor",
+                };
+                let rounding = match node.text("nearest_mode", default)? {
                     "round_prefer_floor" => Nearest::PreferFloor,
                     "round_prefer_ceil" => Nearest::PreferCeil,
                     "floor" => Nearest::Floor,
@@ -316,20 +339,20 @@ impl Lowering<'_> {
         };
         let mut values = Vec::new();
         for operand in operands {
-            values.push(match operand {
-                Operand::Known(array) => {
-                    let tensor = array.permuted(&order)?.tensor()?;
-                    self.graph.constant(tensor)
-                }
-                Operand::Placed(placed) => self.arranged(placed, &order)?,
-            });
+            values.push(self.arranged_operand(operand, &order)?);
+        }
+        let differ = |values: &[GraphValue], this: &Self| {
+            values.windows(2).any(|pair| this.type_of(pair[0]).quantization() != this.type_of(pair[1]).quantization())
+        };
+        if differ(&values, self) {
+            // Raw codes have no scales that count.
+            for value in &mut values {
+                *value = self.graph.rescaled(*value, Quantization::tensor(1.0, 0))?;
+            }
         }
         let types: Vec<_> = values.iter().map(|&value| self.type_of(value).clone()).collect();
-        let place = order.iter().position(|&a| a == axis).expect("the axis was checked");
-        let concat = Concat::new(types.clone(), place);
-        let same = types.windows(2).all(|pair| pair[0].quantization() == pair[1].quantization());
-        require!(same || types[0].dtype() == DType::Float32, "the inputs have different scales");
-        let value = self.graph.add(concat.build()?, &values)?;
+        let Some(place) = order.iter().position(|&a| a == axis) else { refuse!("its inputs have no axis {axis}") };
+        let value = self.graph.add(Concat::new(types, place).build()?, &values)?;
         Ok(Placed { value, order })
     }
 }

@@ -1,6 +1,7 @@
 //! The positions and weights of `Resize`.
 
 use crate::error::{Result, refuse, require};
+use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 
@@ -21,9 +22,7 @@ impl<'a> Grid<'a> {
     ) -> Result<Self> {
         let rank = dims.len();
         let axes = match node.ints("axes").filter(|axes| !axes.is_empty()) {
-            Some(axes) => {
-                axes.iter().map(|&axis| crate::onnx::node::axis_of(axis, rank)).collect::<Result<Vec<_>>>()?
-            }
+            Some(axes) => axes.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
             None => (0..rank).collect(),
         };
         let old = node.op_type == "Upsample" || node.input.len() == 2;
@@ -80,7 +79,10 @@ impl<'a> Grid<'a> {
     /// The weight of each element of an axis in each element of the output, in rows.
     pub(super) fn weights(&self, node: &NodeProto, axis: usize, extent: usize) -> Result<Vec<f32>> {
         let size = self.sizes[axis];
-        shape::checked_product(&[size, extent])?;
+        require!(
+            size.checked_mul(extent).is_some_and(|weights| weights <= 1 << 24),
+            "from {extent} to {size} elements it has too many weights"
+        );
         let cubic = match node.text("mode", "nearest")? {
             "linear" => None,
             "cubic" => Some(f64::from(node.float("cubic_coeff_a", -0.75))),

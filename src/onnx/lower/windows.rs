@@ -43,7 +43,7 @@ impl Windows {
             let Some(whole) = steps.zip(reach).and_then(|(a, b)| a.checked_add(b)?.checked_add(1)) else {
                 refuse!("its output is too large");
             };
-            let whole = whole + self.output_padding[i];
+            let Some(whole) = whole.checked_add(self.output_padding[i]) else { refuse!("its output is too large") };
             let less = whole.saturating_sub(wanted);
             self.output_padding[i] += wanted.saturating_sub(whole);
             let half = less / 2;
