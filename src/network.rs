@@ -24,7 +24,7 @@ pub struct Network {
 pub struct Port {
     /// Its name in the file.
     pub name: String,
-    /// Its type in the graph. Integers of 64 bits are int32 there, and truth values uint8.
+    /// Its type in the graph. Integers of 64 bits are int32 there, and truth values uint8; those that the graph computes are float32.
     pub tensor_type: TensorType,
 }
 

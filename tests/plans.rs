@@ -778,6 +778,10 @@ fn fixed_residuals_broadcast() -> Result<()> {
     Ok(())
 }
 
+fn made_of(dtype: DType, scale: f32) -> Result<TensorType> {
+    TensorType::new(dtype, [4])?.quantized(Quantization::tensor(scale, 0))
+}
+
 /// Functions of the codes of one tensor become tables, which the convolution before them applies.
 #[test]
 fn functions_of_codes_are_tables() -> Result<()> {
@@ -814,10 +818,44 @@ fn functions_of_codes_are_tables() -> Result<()> {
     assert_eq!(got, expected);
     assert_eq!((&got[0], &got[1]), (&got[2], &host));
 
+    // A constant counts under the scale that it is given there.
+    let mut other = Graph::new();
+    let x = other.input(made_of(DType::Int8, 0.1)?);
+    let half = other.constant(Tensor::new([1], vec![40i8])?.quantized(Quantization::tensor(0.1, 0))?);
+    let half = other.rescaled(half, Quantization::tensor(0.0125, 0))?;
+    let types = (other.tensor_type(x)?.clone(), other.tensor_type(half)?.clone());
+    let y =
+        other.add(Multiply::new(types.0, types.1, Requantization::new(DType::Int8, 0.1, 0)?).build()?, &[x, half])?;
+    other.output(y);
+    let codes = Tensor::new([4], vec![-100i8, -2, 4, 100])?.quantized(Quantization::tensor(0.1, 0))?;
+    let expected = other.run_reference(&[&codes])?;
+    assert_eq!(expected[0].codes()?, [-50, -1, 2, 50]);
+    assert_eq!(context.plan(&other, Tuner::FirstGuess)?.run_blocking(&[&codes])?, expected);
+
     // What another op reads is kept.
     graph.output(clipped);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     assert_eq!(plan.launches(), 5, "a convolution, two tables, and two copies\n{plan}");
     assert_eq!(plan.run_blocking(&[&host])?, graph.run_reference(&[&host])?);
+    Ok(())
+}
+
+/// A chain of any length is planned: of a long one the end is a table, or none of it.
+#[test]
+fn long_chains_are_planned() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let codes = made_of(DType::Int8, 0.5)?;
+    let reals = TensorType::float32([4])?;
+    let mut graph = Graph::new();
+    let x = graph.input(codes.clone());
+    let mut y = graph.add(Dequantize::new(codes.clone()).build()?, &[x])?;
+    for _ in 0..300 {
+        y = graph.add(FloatUnary::new(reals.clone(), Function::Negate)?, &[y])?;
+    }
+    let y = graph.add(Quantize::new(reals, codes).build()?, &[y])?;
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let host = Tensor::new([4], vec![-128i8, -1, 0, 127])?.quantized(Quantization::tensor(0.5, 0))?;
+    assert_eq!(plan.run_blocking(&[&host])?[0].codes()?, [-128, -1, 0, 127]);
     Ok(())
 }

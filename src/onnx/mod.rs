@@ -6,6 +6,9 @@
 //! handled inside: inputs and outputs have the axes of the file (NCHW), convolutions run with their channels last, and
 //! transpositions are left out where the next op takes the other order. Constants are folded.
 //!
+//! Integers of 64 bits are int32 in the graph. Where the graph computes with integers (not with codes, and not with shapes, which are known
+//! before) it does so in float32, which is exact to 2²⁴, and the result is float32. Truth values are the numbers 0 and 1.
+//!
 //! A function of codes through floats, such as `DequantizeLinear`, `HardSigmoid`, `QuantizeLinear`, becomes one table.
 //!
 //! ```

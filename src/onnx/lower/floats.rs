@@ -186,6 +186,14 @@ impl Lowering<'_> {
             });
         }
         require!(arithmetic != Arithmetic::Divide || !whole, "no op divides integers when the graph runs");
+        let large = |operand: &Operand| match operand {
+            Operand::Known(array) => array.as_reals().is_ok_and(|values| values.iter().any(|x| x.abs() > 16_777_216.0)),
+            Operand::Placed(_) => false,
+        };
+        require!(
+            !whole || !operands.iter().any(large),
+            "integers of the graph are computed as float32, which is exact to 2^24, but a constant is beyond that"
+        );
         let mut operands = operands.into_iter();
         let Some(first) = operands.next() else { refuse!("it has no inputs") };
         let mut result = first;
