@@ -1,10 +1,13 @@
 //! Networks of ONNX files against ONNX Runtime's answers, bit for bit where integers decide them: outputs, and every tensor of codes
 //! inside. `tests/data/onnx/README.md` tells where the files are from; `scripts/onnx-networks` makes them and many more.
 
+#[path = "../common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "the example uses the rest")]
-#[path = "../examples/onnx/npy.rs"]
+#[path = "../../examples/onnx/npy.rs"]
 mod npy;
+mod small;
+mod writer;
 
 use std::path::{Path, PathBuf};
 
