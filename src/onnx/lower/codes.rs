@@ -11,7 +11,7 @@ use crate::onnx::array::{Array, Data};
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::ops::{
-    Add, Concat, Conv, Matmul, Multiply, Operand as Factor, Output, Pool, QuantizedArithmetic, QuantizedSoftmax,
+    Add, Conv, Matmul, Multiply, Operand as Factor, Output, Pool, QuantizedArithmetic, QuantizedSoftmax,
     Requantization, Table,
 };
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
@@ -527,22 +527,7 @@ impl Lowering<'_> {
         let rank = self.dims_of_value(&Value::Dequantized(first.clone()))?.len();
         let axis = axis_of(node.int("axis", 0), rank)?;
         let operands: Vec<Operand> = parts.into_iter().map(Codes::operand).collect();
-        let placed = operands.iter().filter_map(|operand| match operand {
-            Operand::Placed(placed) => Some(placed),
-            Operand::Known(_) => None,
-        });
-        let size = |placed: &&Placed| self.type_of(placed.value).shape().elements();
-        let Some(order) = placed.max_by_key(size).map(|placed| placed.order.clone()) else {
-            refuse!("all of its inputs are constants");
-        };
-        let mut values = Vec::new();
-        for operand in &operands {
-            values.push(self.arranged_operand(operand, &order)?);
-        }
-        let types: Vec<_> = values.iter().map(|&value| self.type_of(value).clone()).collect();
-        let place = order.iter().position(|&a| a == axis).expect("ranks are equal");
-        let value = self.graph.add(Concat::new(types, place).output(output).build()?, &values)?;
-        Ok(Placed { value, order })
+        self.joined(&operands, axis, Some(output))
     }
 }
 

@@ -69,7 +69,7 @@ impl Lowering<'_> {
                     Operand::Known(array) => array.dims.len(),
                     Operand::Placed(placed) => placed.order.len(),
                 });
-                self.joined(&operands, axis_of(node.int("axis", 0), rank)?)?
+                self.joined(&operands, axis_of(node.int("axis", 0), rank)?, None)?
             }
             "ArgMax" => {
                 let x = self.numbers(node, 0)?;

@@ -9,7 +9,7 @@ use crate::numeric::DType;
 use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
-use crate::ops::{Concat, Coordinates, FloatMatmul, Nearest, Pad, PadMode, Pool, Resize, Slice};
+use crate::ops::{Concat, Coordinates, FloatMatmul, Nearest, Pad, PadMode, Pool, Requantization, Resize, Slice};
 use crate::plan::Value as GraphValue;
 use crate::tensor::{Quantization, Tensor};
 
@@ -327,8 +327,13 @@ impl Lowering<'_> {
         Ok(x)
     }
 
-    /// Tensors of one type joined along an axis, in the order of axes of the largest.
-    pub(super) fn joined(&mut self, operands: &[Operand], axis: usize) -> Result<Placed> {
+    /// Tensors joined along an axis, in the order of axes of the largest; codes requantized to one scale, if one is given.
+    pub(super) fn joined(
+        &mut self,
+        operands: &[Operand],
+        axis: usize,
+        output: Option<Requantization>,
+    ) -> Result<Placed> {
         let largest = operands.iter().filter_map(|operand| match operand {
             Operand::Placed(placed) => Some(placed),
             Operand::Known(_) => None,
@@ -344,7 +349,7 @@ impl Lowering<'_> {
         let differ = |values: &[GraphValue], this: &Self| {
             values.windows(2).any(|pair| this.type_of(pair[0]).quantization() != this.type_of(pair[1]).quantization())
         };
-        if differ(&values, self) {
+        if output.is_none() && differ(&values, self) {
             // Raw codes have no scales that count.
             for value in &mut values {
                 *value = self.graph.rescaled(*value, Quantization::tensor(1.0, 0))?;
@@ -352,7 +357,12 @@ impl Lowering<'_> {
         }
         let types: Vec<_> = values.iter().map(|&value| self.type_of(value).clone()).collect();
         let Some(place) = order.iter().position(|&a| a == axis) else { refuse!("its inputs have no axis {axis}") };
-        let value = self.graph.add(Concat::new(types, place).build()?, &values)?;
+        let concat = Concat::new(types, place);
+        let concat = match output {
+            Some(output) => concat.output(output),
+            None => concat,
+        };
+        let value = self.graph.add(concat.build()?, &values)?;
         Ok(Placed { value, order })
     }
 }
