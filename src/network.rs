@@ -41,6 +41,13 @@ impl fmt::Display for Port {
     }
 }
 
+/// An axis that may count from the end.
+pub(crate) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
+    let from_start = if axis < 0 { axis + rank as i64 } else { axis };
+    let found = usize::try_from(from_start).ok().filter(|&axis| axis < rank);
+    found.ok_or_else(|| Error::Request(format!("the axis is {axis}, but there are {rank} dimensions")))
+}
+
 /// A node that can't be an op.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {

@@ -582,48 +582,11 @@ fn unfolds() -> Result<Vec<Op>> {
 /// Ops of float networks other than products.
 fn floats() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    for function in [
-        Function::Relu,
-        Function::Sigmoid,
-        Function::Tanh,
-        Function::Silu,
-        Function::Gelu,
-        Function::GeluTanh,
-        Function::Sqrt,
-        Function::Exp,
-        Function::Log,
-        Function::Abs,
-        Function::Negate,
-        Function::Reciprocal,
-        Function::Erf,
-        Function::Floor,
-        Function::Ceil,
-        Function::Round,
-        Function::Softplus,
-        Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
-        Function::HardSwish,
-        Function::Clamp { low: -1.0, high: 6.0 },
-        Function::LeakyRelu { alpha: 0.01 },
-        Function::Elu { alpha: 1.5 },
-        Function::IsNan,
-    ] {
+    for function in Function::EACH {
         ops.push(FloatUnary::new(TensorType::float32([4, 4])?, function)?.into());
     }
     let real = TensorType::new(DType::Float32, [4, 4])?;
-    for arithmetic in [
-        Arithmetic::Add,
-        Arithmetic::Multiply,
-        Arithmetic::Subtract,
-        Arithmetic::Divide,
-        Arithmetic::Power,
-        Arithmetic::Minimum,
-        Arithmetic::Maximum,
-        Arithmetic::Equal,
-        Arithmetic::Less,
-        Arithmetic::LessOrEqual,
-        Arithmetic::Greater,
-        Arithmetic::GreaterOrEqual,
-    ] {
+    for arithmetic in Arithmetic::EACH {
         ops.push(FloatBinary::new(real.clone(), real.clone(), arithmetic)?.into());
     }
     for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min, Reduction::L1, Reduction::L2] {

@@ -1,10 +1,11 @@
 //! Nodes whose inputs are known before the graph runs, as far as they are about shapes: integers, and moves of any elements.
 
 use super::array::{Array, Data, Element, dims_of};
-use super::node::axis_of;
 use super::proto::NodeProto;
 use super::shape::{self, broadcast, checked_product};
 use crate::error::{Error, Result, refuse, require};
+use crate::network::axis_of;
+use crate::tensor::Shape;
 
 /// Elements beyond which nothing is computed on the host.
 const MOST: usize = 1 << 24;
@@ -18,6 +19,13 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
     let one = |array: Array| Ok(Some(vec![array]));
     let integers = |index: usize| -> Result<Vec<i64>> { input(index)?.as_integers() };
     let optional = |index: usize| inputs.get(index).and_then(Option::as_ref);
+    // An attribute of older opsets, an input of newer ones.
+    let list = |index: usize, name: &str| -> Result<Option<Vec<i64>>> {
+        match node.ints(name) {
+            Some(list) => Ok(Some(list.to_vec())),
+            None => optional(index).map(Array::as_integers).transpose(),
+        }
+    };
     match &*node.op_type {
         "Identity" => one(input(0)?.clone()),
         "Cast" => cast(input(0)?, Element::of(node.int("to", 0) as i32)?),
@@ -49,10 +57,7 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
         }
         "Squeeze" | "Unsqueeze" => {
             let x = input(0)?;
-            let axes = match node.ints("axes") {
-                Some(axes) => Some(axes.to_vec()),
-                None => optional(1).map(Array::as_integers).transpose()?,
-            };
+            let axes = list(1, "axes")?;
             let rank = x.dims.len();
             let dims = match (&*node.op_type, axes) {
                 ("Squeeze", None) => x.dims.iter().copied().filter(|&d| d != 1).collect(),
@@ -74,13 +79,7 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
         }
         "Transpose" => {
             let x = input(0)?;
-            let order = match node.ints("perm").filter(|perm| !perm.is_empty()) {
-                Some(perm) => perm.iter().map(|&axis| axis_of(axis, x.dims.len())).collect::<Result<Vec<_>>>()?,
-                None => (0..x.dims.len()).rev().collect(),
-            };
-            let mut sorted = order.clone();
-            sorted.sort_unstable();
-            require!(sorted.iter().copied().eq(0..x.dims.len()), "perm is {order:?}, which is no permutation");
+            let order = node.permutation(x.dims.len())?;
             one(x.permuted(&order)?)
         }
         "Concat" => {
@@ -108,12 +107,6 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
         }
         "Slice" => {
             let x = input(0)?;
-            let list = |index: usize, name: &str| -> Result<Option<Vec<i64>>> {
-                match node.ints(name) {
-                    Some(list) => Ok(Some(list.to_vec())),
-                    None => optional(index).map(Array::as_integers).transpose(),
-                }
-            };
             let (starts, ends) = (list(1, "starts")?.unwrap_or_default(), list(2, "ends")?.unwrap_or_default());
             let (begin, sizes, steps) = shape::slice(&x.dims, &starts, &ends, list(3, "axes")?, list(4, "steps")?)?;
             let source = |mut rest: usize| {
@@ -132,8 +125,7 @@ pub(super) fn fold(node: &NodeProto, inputs: &[Option<Array>]) -> Result<Option<
         "Expand" => {
             let (x, wanted) = (input(0)?, dims_of(&integers(1)?)?);
             let dims = broadcast(&x.dims, &wanted)?;
-            require!(dims.iter().product::<usize>() <= MOST, "{dims:?} has too many elements for a constant");
-            one(x.gathered(places(&x.dims, &dims).into_iter(), dims)?)
+            one(x.gathered(places(&x.dims, &dims)?.into_iter(), dims)?)
         }
         "Where" => {
             let (condition, a, b) = (input(0)?, input(1)?, input(2)?);
@@ -205,28 +197,14 @@ fn integer_function(op: &str) -> Option<fn(i64, i64) -> Result<i64>> {
 }
 
 /// The place in an operand of each element of the shape that it broadcasts to.
-fn places(from: &[usize], to: &[usize]) -> Vec<usize> {
-    let more = to.len() - from.len();
-    let count = to.iter().product();
-    let place = |mut rest: usize| {
-        let (mut place, mut stride) = (0, 1);
-        for axis in (0..to.len()).rev() {
-            let i = rest % to[axis];
-            rest /= to[axis];
-            if axis >= more {
-                let extent = from[axis - more];
-                place += if extent == 1 { 0 } else { i * stride };
-                stride *= extent;
-            }
-        }
-        place
-    };
-    (0..count).map(place).collect()
+fn places(from: &[usize], to: &[usize]) -> Result<Vec<usize>> {
+    let (from, to) = (Shape::new(from)?, Shape::new(to)?);
+    require!(to.elements() <= MOST, "{to} has too many elements for a constant");
+    Ok((0..to.elements()).map(|i| from.source_index(&to, i)).collect())
 }
 
 fn spread(values: &[i64], from: &[usize], to: &[usize]) -> Result<Vec<i64>> {
-    require!(to.iter().product::<usize>() <= MOST, "{to:?} has too many elements for a constant");
-    Ok(places(from, to).into_iter().map(|place| values[place]).collect())
+    Ok(places(from, to)?.into_iter().map(|place| values[place]).collect())
 }
 
 fn cast(x: &Array, to: Element) -> Result<Option<Vec<Array>>> {

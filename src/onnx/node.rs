@@ -2,6 +2,7 @@
 
 use super::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::error::{Error, Result, refuse, require};
+use crate::network::axis_of;
 use crate::ops::Padding;
 
 impl NodeProto {
@@ -65,6 +66,18 @@ impl NodeProto {
         Ok(sizes)
     }
 
+    /// The order of axes of a `Transpose`: their reverse by default.
+    pub(super) fn permutation(&self, rank: usize) -> Result<Vec<usize>> {
+        let order: Vec<usize> = match self.ints("perm").filter(|perm| !perm.is_empty()) {
+            Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<_>>()?,
+            None => (0..rank).rev().collect(),
+        };
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        require!(sorted.into_iter().eq(0..rank), "perm is {order:?}, which is no permutation of {rank} axes");
+        Ok(order)
+    }
+
     /// The padding of a window over so many spatial dimensions.
     pub(super) fn padding(&self, spatial: usize) -> Result<Padding> {
         match self.text("auto_pad", "NOTSET")? {
@@ -79,11 +92,4 @@ impl NodeProto {
             other => refuse!("auto_pad is {other}"),
         }
     }
-}
-
-/// An axis that may count from the end.
-pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
-    let from_start = if axis < 0 { axis + rank as i64 } else { axis };
-    let found = usize::try_from(from_start).ok().filter(|&axis| axis < rank);
-    found.ok_or_else(|| Error::Request(format!("the axis is {axis}, but there are {rank} dimensions")))
 }

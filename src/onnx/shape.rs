@@ -3,6 +3,8 @@
 use super::array::Array;
 use super::proto::NodeProto;
 use crate::error::{Error, Result, refuse, require};
+use crate::network::axis_of;
+use crate::tensor::Shape;
 
 /// The begin, the size and the step of a slice along each axis.
 pub(super) type Ranges = (Vec<usize>, Vec<usize>, Vec<isize>);
@@ -109,7 +111,7 @@ pub(super) fn slice(
     );
     let mut ranges = (vec![0; rank], dims.to_vec(), vec![1isize; rank]);
     for (i, &axis) in axes.iter().enumerate() {
-        let axis = super::node::axis_of(axis, rank)?;
+        let axis = axis_of(axis, rank)?;
         let (extent, step) = (dims[axis] as i64, steps[i]);
         require!(step != 0, "a step is 0");
         let from_start = |x: i64| if x < 0 { x.saturating_add(extent) } else { x };
@@ -132,7 +134,7 @@ pub(super) fn pads(rank: usize, pads: &[i64], axes: Option<Vec<i64>>) -> Result<
     require!(pads.len() == 2 * axes.len(), "{} pads are given for {} axes", pads.len(), axes.len());
     let (mut begin, mut end) = (vec![0; rank], vec![0; rank]);
     for (i, &axis) in axes.iter().enumerate() {
-        let axis = super::node::axis_of(axis, rank)?;
+        let axis = axis_of(axis, rank)?;
         let sizes = super::array::dims_of(&[pads[i], pads[i + axes.len()]])?;
         (begin[axis], end[axis]) = (sizes[0], sizes[1]);
     }
@@ -161,14 +163,7 @@ pub(super) fn depth_and_space(node: &NodeProto, dims: &[usize]) -> Result<(Vec<u
 
 /// The dimensions of two operands that broadcast as in NumPy.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
-    let rank = a.len().max(b.len());
-    let at = |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis]);
-    let extent = |axis: usize| match (at(a, axis), at(b, axis)) {
-        (1, extent) | (extent, 1) => Ok(extent),
-        (x, y) if x == y => Ok(x),
-        _ => Err(Error::Request(format!("{a:?} and {b:?} don't broadcast"))),
-    };
-    let dims = (0..rank).map(extent).collect::<Result<Vec<_>>>()?;
-    checked_product(&dims)?;
-    Ok(dims)
+    checked_product(a)?;
+    checked_product(b)?;
+    Ok(Shape::new(a)?.broadcast(&Shape::new(b)?)?.dims().to_vec())
 }

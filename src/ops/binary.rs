@@ -188,7 +188,7 @@ impl Ratios {
 }
 
 /// True if the innermost dimension that is not 1 in both shapes is 1 in the shape of lhs, or if there is no such dimension.
-fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
+pub(crate) fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
     let rank = lhs.rank().max(rhs.rank());
     let extents = (0..rank).rev().map(|axis| (lhs.aligned(rank, axis), rhs.aligned(rank, axis)));
     extents.into_iter().find(|&pair| pair != (1, 1)).is_none_or(|(lhs, _)| lhs == 1)

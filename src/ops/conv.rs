@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
 use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
-use super::window::{Padding, Window, WindowRequest};
+use super::window::{Window, WindowRequest, window_options};
 use super::{OpDef, check_int16};
 use crate::error::{Result, require};
 use crate::numeric::DType;
@@ -203,23 +203,7 @@ impl OpDef for Conv {
 }
 
 impl ConvBuilder {
-    /// Steps of the window, one per spatial dimension.
-    pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
-        self.window.stride = stride.into();
-        self
-    }
-
-    /// Distance between neighbouring taps, one per spatial dimension.
-    pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
-        self.window.dilation = dilation.into();
-        self
-    }
-
-    /// The padding around the image.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
-    }
+    window_options!();
 
     /// Makes the convolution transposed: each input pixel is scattered over the window instead of each output pixel gathering from
     /// it. This is the adjoint of the convolution with the same stride, dilation and padding. The padding now crops the output, to

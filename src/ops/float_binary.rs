@@ -37,6 +37,23 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
+    /// All of them, for tests that have to try every operation: those that compute, then comparisons.
+    #[cfg(any(test, feature = "unstable-kernels"))]
+    pub const EACH: [Self; 12] = [
+        Self::Add,
+        Self::Multiply,
+        Self::Subtract,
+        Self::Divide,
+        Self::Power,
+        Self::Minimum,
+        Self::Maximum,
+        Self::Equal,
+        Self::Less,
+        Self::LessOrEqual,
+        Self::Greater,
+        Self::GreaterOrEqual,
+    ];
+
     /// True if the result is as far off as an operand, times at most the other operand.
     pub(crate) fn passes_errors(self) -> bool {
         matches!(self, Self::Add | Self::Multiply | Self::Subtract | Self::Minimum | Self::Maximum)

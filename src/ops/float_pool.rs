@@ -2,7 +2,7 @@
 //! `kernels/elementwise/float_pool.rs`. Codes are pooled in `pool`.
 
 use super::pool::{MOST_TAPS, PoolKind};
-use super::window::{Padding, Window, WindowRequest, pooled_dims};
+use super::window::{Window, WindowRequest, pool_options, pooled_dims};
 use super::{OpDef, Reduction, require_float32};
 use crate::error::{Result, require};
 use crate::tensor::TensorType;
@@ -117,36 +117,7 @@ impl OpDef for FloatPool {
 }
 
 impl FloatPoolBuilder {
-    /// Steps of the window, one per spatial dimension.
-    pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
-        self.window.stride = stride.into();
-        self
-    }
-
-    /// Distance between neighbouring taps, one per spatial dimension.
-    pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
-        self.window.dilation = dilation.into();
-        self
-    }
-
-    /// The padding around the image.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
-    }
-
-    /// Counts taps in the padding as zeros of the average (ONNX's `count_include_pad`).
-    pub fn count_padding(mut self) -> Self {
-        self.count_padding = true;
-        self
-    }
-
-    /// Rounds the output size up, not down (ONNX's `ceil_mode`). A window that would start in the padding after the image is left
-    /// out.
-    pub fn round_up(mut self) -> Self {
-        self.window.round_up = true;
-        self
-    }
+    pool_options!();
 
     /// Validates the description.
     ///

@@ -74,6 +74,34 @@ pub enum Function {
 }
 
 impl Function {
+    /// One of each kind, for tests that have to try every function.
+    #[cfg(any(test, feature = "unstable-kernels"))]
+    pub const EACH: [Self; 23] = [
+        Self::Relu,
+        Self::Sigmoid,
+        Self::Tanh,
+        Self::Silu,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Sqrt,
+        Self::Exp,
+        Self::Log,
+        Self::Abs,
+        Self::Negate,
+        Self::Reciprocal,
+        Self::Erf,
+        Self::Floor,
+        Self::Ceil,
+        Self::Round,
+        Self::Softplus,
+        Self::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Self::HardSwish,
+        Self::Clamp { low: -1.0, high: 6.0 },
+        Self::LeakyRelu { alpha: 0.01 },
+        Self::Elu { alpha: 1.5 },
+        Self::IsNan,
+    ];
+
     /// Its parameters; 0 for those that it doesn't have.
     pub(crate) fn parameters(self) -> [f32; 2] {
         match self {

@@ -64,6 +64,8 @@ mod window;
 
 pub use attention::AttentionBuilder;
 pub(crate) use attention::Cache;
+#[cfg(feature = "onnx")]
+pub(crate) use binary::lhs_is_repeated;
 pub use binary::{AddBuilder, MultiplyBuilder};
 pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use block::BlockDequantizeBuilder;
@@ -110,6 +112,7 @@ pub use rotary::RotaryPairs;
 pub(crate) use slice::Indices;
 pub use slice::SliceBuilder;
 pub use softmax::SoftmaxBuilder;
+pub(crate) use table::code_of;
 pub use top_k::TopKBuilder;
 pub use unfold::UnfoldBuilder;
 pub use window::Padding;

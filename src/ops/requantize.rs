@@ -3,7 +3,7 @@
 
 use super::OpDef;
 use super::output::{Output, Requantization, Stage, StageEntry};
-use super::table::Table;
+use super::table::{Table, code_of};
 use crate::error::{Error, Result, refuse, require};
 use crate::tensor::{Granularity, Quantization, TensorType};
 
@@ -83,7 +83,7 @@ impl Requantize {
         let entry = self.stage.entry(0, 0);
         let multiplier = entry.multiplier?;
         let entries = std::array::from_fn(|byte| {
-            let code = if self.input.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
+            let code = code_of(self.input.dtype(), byte as u8);
             self.output.apply(i64::from(code) + entry.bias, multiplier) as u8
         });
         Table::from_bytes(self.input.clone(), self.output_type.clone(), entries).ok()

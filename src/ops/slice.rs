@@ -113,6 +113,15 @@ impl Slice {
         SliceBuilder { input, begin: begin.into(), sizes: sizes.into(), steps: None }
     }
 
+    /// `size` indices of one axis from `begin` on, and all indices of the other axes.
+    #[cfg(any(feature = "onnx", feature = "tflite"))]
+    pub(crate) fn along(input: TensorType, axis: usize, begin: usize, size: usize) -> Result<Self> {
+        let mut sizes = input.dims().to_vec();
+        let mut begins = vec![0; sizes.len()];
+        (begins[axis], sizes[axis]) = (begin, size);
+        Self::new(input, begins, sizes).build()
+    }
+
     /// These indices of one axis, in this order, and all indices of the other axes.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use super::OpDef;
 use super::output::Requantization;
 use super::requantize::require_per_tensor;
 use crate::error::{Result, require};
-use crate::numeric;
+use crate::numeric::{self, DType};
 use crate::tensor::TensorType;
 
 /// `out = table[x]` for int8 or uint8 codes
@@ -40,8 +40,7 @@ impl Table {
         let output_type = output.byte_type(input.dims())?;
         let (low, high) = output.bounds();
         let entries = std::array::from_fn(|byte| {
-            let code = if input.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
-            let real = (code - zero_point) as f32 * scale;
+            let real = (code_of(input.dtype(), byte as u8) - zero_point) as f32 * scale;
             numeric::quantize(function(real), output.scale(), output.zero_point(), low, high) as u8
         });
         Ok(Self { input, output_type, entries })
@@ -91,9 +90,7 @@ impl Table {
         {
             return None;
         }
-        let signed = self.input.dtype().is_signed();
-        let value = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
-        let entry = |code: i32| value(self.entries[usize::from(code as u8)]);
+        let entry = |code: i32| code_of(self.input.dtype(), self.entries[usize::from(code as u8)]);
         let (low, high) = (entry(least), entry(greatest));
         (low <= high && (least..=greatest).all(|code| entry(code) == code.clamp(low, high))).then_some((low, high))
     }
@@ -130,6 +127,11 @@ impl OpDef for Table {
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
         Some(vec![true])
     }
+}
+
+/// The code of int8 or uint8 that a byte is.
+pub(crate) fn code_of(dtype: DType, byte: u8) -> i32 {
+    if dtype.is_signed() { i32::from(byte as i8) } else { i32::from(byte) }
 }
 
 /// The rational approximation of Eigen's logistic function, which ONNX Runtime's kernels share. Each step of Horner's scheme is one

@@ -2,7 +2,7 @@
 //! `kernels/conv/unfold.rs`. Any kind of matmul can multiply them.
 
 use super::OpDef;
-use super::window::{Padding, Window, WindowRequest};
+use super::window::{Window, WindowRequest, window_options};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -143,23 +143,7 @@ impl OpDef for Unfold {
 }
 
 impl UnfoldBuilder {
-    /// Steps of the window, one per spatial dimension.
-    pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
-        self.window.stride = stride.into();
-        self
-    }
-
-    /// Distance between neighbouring taps, one per spatial dimension.
-    pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
-        self.window.dilation = dilation.into();
-        self
-    }
-
-    /// The padding around the image.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
-    }
+    window_options!();
 
     /// Makes these the patches of a transposed convolution ([`ConvBuilder::transposed`](super::ConvBuilder::transposed)): zero if a
     /// tap falls between the pixels.

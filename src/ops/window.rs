@@ -24,6 +24,51 @@ pub enum Padding {
     SameLower,
 }
 
+/// The options of a builder that has a `window`.
+macro_rules! window_options {
+    () => {
+        /// Steps of the window, one per spatial dimension.
+        pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
+            self.window.stride = stride.into();
+            self
+        }
+
+        /// Distance between neighbouring taps, one per spatial dimension.
+        pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
+            self.window.dilation = dilation.into();
+            self
+        }
+
+        /// The padding around the image.
+        pub fn padding(mut self, padding: $crate::ops::Padding) -> Self {
+            self.window.padding = padding;
+            self
+        }
+    };
+}
+
+/// The options of a builder of pools.
+macro_rules! pool_options {
+    () => {
+        $crate::ops::window::window_options!();
+
+        /// Counts taps in the padding as zeros of the average (ONNX's `count_include_pad`).
+        pub fn count_padding(mut self) -> Self {
+            self.count_padding = true;
+            self
+        }
+
+        /// Rounds the output size up, not down (ONNX's `ceil_mode`). A window that would start in the padding after the image is left
+        /// out.
+        pub fn round_up(mut self) -> Self {
+            self.window.round_up = true;
+            self
+        }
+    };
+}
+
+pub(super) use {pool_options, window_options};
+
 /// A validated window over depth, height and width; fewer spatial dimensions have leading ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {

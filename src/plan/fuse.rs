@@ -6,19 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::candidates::CandidateLists;
-use super::graph::{Graph, Step, Value};
+use super::graph::{Graph, Merged, Step, Value};
 use super::tabulate::tabulate;
 use crate::kernels::Dispatch;
 use crate::ops::{Arithmetic, Fused, JointLinear, Linear, Op, RotaryAppend, Table, Transpose};
 use crate::tensor::TensorType;
-
-/// One or more steps of a graph that run as one.
-#[derive(Debug, Clone)]
-pub(crate) struct Merged {
-    pub step: Step,
-    /// The names of the ops in it, in order.
-    pub parts: Vec<&'static str>,
-}
 
 /// The steps that the outputs need, fused if a device with these caps can launch the result.
 ///

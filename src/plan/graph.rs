@@ -31,6 +31,21 @@ pub(crate) struct Step {
     pub outputs: Vec<Value>,
 }
 
+/// One or more steps of a graph that run as one.
+#[derive(Debug, Clone)]
+pub(crate) struct Merged {
+    pub step: Step,
+    /// The names of the ops in it, in order.
+    pub parts: Vec<&'static str>,
+}
+
+impl Merged {
+    /// A step by itself.
+    pub(super) fn of(step: &Step) -> Self {
+        Self { step: step.clone(), parts: vec![step.op.name()] }
+    }
+}
+
 /// Ops over inputs and intermediate tensors, checked as they are added.
 ///
 /// # A batch or sequence of any length
@@ -452,6 +467,18 @@ impl Graph {
         }
         let source = self.source(value);
         Ok(self.value(new, follows, Some(source)))
+    }
+
+    /// The elements of a value under other dimensions: as they lie, or moved by a [`Reshape`] where rows have padding.
+    #[cfg(any(feature = "onnx", feature = "tflite"))]
+    pub(crate) fn reshape_or_move(&mut self, value: Value, dims: &[usize]) -> Result<Value> {
+        if self.tensor_type(value)?.dims() == dims {
+            return Ok(value);
+        }
+        match self.reshape(value, dims) {
+            Ok(value) => Ok(value),
+            Err(_) => self.add(Reshape::new(self.tensor_type(value)?.clone(), dims)?, &[value]),
+        }
     }
 
     /// The codes of a value under another scale or zero point, without moving them.

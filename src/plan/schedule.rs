@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::candidates::CandidateLists;
-use super::fuse::{Merged, fuse};
-use super::graph::{Graph, Step, Value};
+use super::fuse::fuse;
+use super::graph::{Graph, Merged, Step, Value};
 use super::memory::{self, Lifetime, MemoryRules, aligned, live_peak, pack};
 use super::order::{Node, order};
 use crate::error::{Error, Result, require};

@@ -4,17 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::fuse::Merged;
-use super::graph::{Graph, Step, Value};
+use super::graph::{Graph, Merged, Step, Value};
 use crate::numeric::DType;
-use crate::ops::{Dequantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Requantize, Table};
+use crate::ops::{Dequantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Requantize, Table, code_of};
 use crate::reference;
 use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// The number of codes of 8 bits.
 const CODES: usize = 256;
 
-/// The most steps of a chain: of longer ones the end is a table.
+/// The most steps of a chain. A longer one is a table only from codes on that lie within so many steps of its end.
 const LONGEST: usize = 64;
 
 /// These steps, in order, with a table in place of each chain whose other results no step and no output reads.
@@ -39,8 +38,7 @@ pub(super) fn tabulate(graph: &Graph, steps: &[&Step], uses: &HashMap<usize, usi
         }
     }
     let merged = steps.iter().zip(tables).enumerate().filter(|(i, _)| !folded.contains(i));
-    let whole = |step: &Step| Merged { step: step.clone(), parts: vec![step.op.name()] };
-    merged.map(|(_, (step, table))| table.unwrap_or_else(|| whole(step))).collect()
+    merged.map(|(_, (step, table))| table.unwrap_or_else(|| Merged::of(step))).collect()
 }
 
 /// True for an op of which each element depends on the elements of the inputs at its place only.
@@ -137,7 +135,8 @@ impl Chain<'_> {
         leaves.sort_unstable_by_key(|value| value.index());
         leaves.dedup();
         let is_made = |value: &Value| self.makers.get(&value.index()).is_some_and(|maker| members.contains(maker));
-        leaves.retain(|value| !is_made(value) && self.scalar(*value).is_none());
+        let is_scalar = |value: Value| self.scalars.contains_key(&self.graph.storage(value).index());
+        leaves.retain(|&value| !is_made(&value) && !is_scalar(value));
         leaves
     }
 
@@ -168,8 +167,8 @@ impl Chain<'_> {
     /// The table of the function from one value to another.
     fn table(&self, input: Value, output: Value, members: &[usize]) -> Option<Table> {
         let (from, to) = (&self.graph.types()[input.index()], &self.graph.types()[output.index()]);
-        let byte = |byte: usize| if from.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
-        let codes = Tensor::from_codes(of_codes(from)?, (0..CODES).map(byte).collect());
+        let codes = (0..CODES).map(|byte| code_of(from.dtype(), byte as u8)).collect();
+        let codes = Tensor::from_codes(of_codes(from)?, codes);
         let mut known = HashMap::from([(input, codes)]);
         members.iter().try_for_each(|&member| self.evaluate(member, &mut known))?;
         let entries = known[&output].codes().ok()?;

@@ -52,18 +52,5 @@ pub(super) fn quantize(op: &Quantize, input: &Tensor) -> Tensor {
 }
 
 pub(super) fn dequantize(op: &Dequantize, input: &Tensor) -> Tensor {
-    let (input_type, quantization) = (op.input(), op.quantization());
-    let layout = Minifloat::of(input_type.dtype());
-    let reals = (0..input_type.shape().elements()).map(|i| {
-        let index = op.granularity().index(input_type.shape(), i);
-        let number = match layout {
-            Some(layout) => match layout.decode(input.code(i) as u32) {
-                special if !special.is_finite() => return special,
-                number => number,
-            },
-            None => (input.code(i) - quantization.zero_point(index)) as f32,
-        };
-        number * quantization.scale(index)
-    });
-    Tensor::from_reals(op.output().clone(), reals)
+    Tensor::from_reals(op.output().clone(), input.dequantized(op.quantization()).into_iter())
 }

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use super::{Quantization, TensorType};
 use crate::error::{Result, refuse, require};
-use crate::numeric::{DType, Encoding, QuantizationParams, decode_power, each_dtype, element};
+use crate::numeric::{DType, Encoding, Minifloat, QuantizationParams, decode_power, each_dtype, element};
 use half::f16;
 
 mod sealed {
@@ -213,18 +213,26 @@ impl Tensor {
             self.tensor_type,
             self.tensor_type.describe_scales()
         );
-        let mut numbers = self.reals();
-        if let Some(quantization) = self.tensor_type.quantization() {
-            let (granularity, shape) = (quantization.granularity(), self.tensor_type.shape());
-            for (i, x) in numbers.iter_mut().enumerate() {
-                let index = granularity.index(shape, i);
-                *x = match self.dtype().range() {
-                    Some(_) => (self.code(i) - quantization.zero_point(index)) as f32,
-                    None => *x,
-                } * quantization.scale(index);
-            }
-        }
+        let numbers = self.tensor_type.quantization().map_or_else(|| self.reals(), |q| self.dequantized(q));
         Self::new(self.dims(), numbers)
+    }
+
+    /// The numbers that integers or small floats stand for under these scales.
+    pub(crate) fn dequantized(&self, quantization: &Quantization) -> Vec<f32> {
+        let (granularity, shape) = (quantization.granularity(), self.tensor_type.shape());
+        let layout = Minifloat::of(self.dtype());
+        let number = |i: usize| {
+            let index = granularity.index(shape, i);
+            let number = match layout {
+                Some(layout) => match layout.decode(self.code(i) as u32) {
+                    special if !special.is_finite() => return special,
+                    number => number,
+                },
+                None => (self.code(i) - quantization.zero_point(index)) as f32,
+            };
+            number * quantization.scale(index)
+        };
+        (0..shape.elements()).map(number).collect()
     }
 
     pub(super) fn memory(&self) -> &Memory {

@@ -1,8 +1,9 @@
 //! Functions of one 8-bit code as TFLite's reference kernels compute them: bounds of fused activations, rescaled ReLUs, functions
 //! by table, and the hard swish in 16 bits. `convert` makes tables of them.
 
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::{DType, Multiplier, Rounding};
+use crate::ops::code_of;
 
 /// The scale and zero point of codes, and their least and greatest.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +46,7 @@ pub(super) fn activation(number: i8) -> Result<(f32, f32)> {
         1 => (0.0, f32::INFINITY),
         2 => (-1.0, 1.0),
         3 => (0.0, 6.0),
-        number => {
-            require!(
-                false,
-                "its fused activation has number {number}, but NONE, RELU, RELU_N1_TO_1 and RELU6 are read"
-            );
-            unreachable!()
-        }
+        number => refuse!("its fused activation has number {number}, but NONE, RELU, RELU_N1_TO_1 and RELU6 are read"),
     })
 }
 
@@ -81,10 +76,7 @@ pub(super) fn whole_product(real: f64, (low, high): (i32, i32), zero_point: i32)
 
 /// The bytes of `function` of all codes of a type, in the order of [`Table::from_bytes`](crate::ops::Table::from_bytes).
 pub(super) fn table(input: DType, function: impl Fn(i32) -> i32) -> [u8; 256] {
-    std::array::from_fn(|byte| {
-        let code = if input.is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
-        function(code) as u8
-    })
+    std::array::from_fn(|byte| function(code_of(input, byte as u8)) as u8)
 }
 
 /// `f` of real numbers: the tables of LOGISTIC and TANH. Codes become f32 by one product, and numbers become codes by a

@@ -7,9 +7,9 @@ use super::codes::{self, Codes, ROUNDING};
 use super::flat::{Flat, Table as Options};
 use super::schema::{Builtin, FileTensor, Kind, Node, Subgraph};
 use crate::error::{Result, refuse, require};
-use crate::network::{Network, Port, Problem, refuse_all};
+use crate::network::{Network, Port, Problem, axis_of, refuse_all};
 use crate::numeric::DType;
-use crate::ops::{Dequantize, Op, Padding, Requantization, Reshape, Transpose};
+use crate::ops::{Dequantize, Op, Padding, Requantization, Transpose};
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 
@@ -218,16 +218,6 @@ pub(super) fn sizes(values: [i32; 2]) -> Result<Vec<usize>> {
     }
 }
 
-/// An axis, counted from the end if it is negative.
-pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
-    let counted = if axis < 0 { axis + rank as i64 } else { axis };
-    let found = usize::try_from(counted).ok().filter(|&found| found < rank);
-    match found {
-        Some(found) => Ok(found),
-        None => refuse!("axis {axis} of a tensor with {rank} dimensions"),
-    }
-}
-
 /// The graph as far as it is made.
 pub(super) struct Builder<'a> {
     pub(super) bytes: &'a [u8],
@@ -333,14 +323,7 @@ impl<'a> Builder<'a> {
 
     /// The elements of a value under other dimensions.
     pub(super) fn reshaped(&mut self, value: Value, dims: &[usize]) -> Result<Value> {
-        let tensor_type = self.graph.tensor_type(value)?.clone();
-        if tensor_type.dims() == dims {
-            return Ok(value);
-        }
-        match self.graph.reshape(value, dims) {
-            Ok(reshaped) => Ok(reshaped),
-            Err(_) => self.add(Reshape::new(tensor_type, dims)?, &[value]),
-        }
+        self.graph.reshape_or_move(value, dims)
     }
 
     /// Adds the ops of a node, and gives its outputs their values.

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use super::codes;
-use super::convert::{Builder, axis_of, codes_of, integers, padding, requantization, sizes};
+use super::convert::{Builder, codes_of, integers, padding, requantization, sizes};
 use super::flat::Table as Options;
 use super::schema::{Builtin, Kind, Node};
 use crate::error::{Result, refuse, require};
+use crate::network::axis_of;
 use crate::numeric::{DType, Multiplier, Rounding};
 use crate::ops::{
-    Add, Concat, Conv, Dequantize, Matmul, Multiply, Padding, Pool, Quantize, QuantizedArithmetic, Requantization,
-    Requantize, Softmax, Table,
+    Add, Concat, Conv, ConvBuilder, Dequantize, Matmul, Multiply, Padding, Pool, Quantize, QuantizedArithmetic,
+    Requantization, Requantize, Softmax, Table,
 };
 use crate::plan::Value;
 use crate::tensor::{Tensor, TensorType};
@@ -21,6 +22,17 @@ enum LayerBias {
     None,
     Narrow(Arc<Tensor>),
     Wide(Arc<[i64]>),
+}
+
+impl LayerBias {
+    /// A convolution with this bias.
+    fn of(self, conv: ConvBuilder) -> ConvBuilder {
+        match self {
+            Self::None => conv,
+            Self::Narrow(bias) => conv.bias(bias),
+            Self::Wide(bias) => conv.wide_bias(bias),
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -83,12 +95,7 @@ impl Builder<'_> {
         let (stage, bias) = self.layer(node, &lhs, 2, options.i8(3 + shift)?)?;
         let conv = Conv::new(lhs, weights).groups(groups).stride(stride).dilation(dilation);
         let conv = conv.padding(padding(options.i8(0)?)?).output(stage);
-        let conv = match bias {
-            LayerBias::None => conv,
-            LayerBias::Narrow(bias) => conv.bias(bias),
-            LayerBias::Wide(bias) => conv.wide_bias(bias),
-        };
-        self.add(conv.build()?, &[value])
+        self.add(bias.of(conv).build()?, &[value])
     }
 
     pub(super) fn transpose_conv(&mut self, node: &Node, options: &Option<Options>) -> Result<Value> {
@@ -113,12 +120,7 @@ impl Builder<'_> {
         let end = vec![0; 2];
         let conv = Conv::new(lhs, weights).transposed().stride(stride).padding(Padding::Explicit { begin, end });
         let conv = conv.output_size(&output[1..3]).output(stage);
-        let conv = match bias {
-            LayerBias::None => conv,
-            LayerBias::Narrow(bias) => conv.bias(bias),
-            LayerBias::Wide(bias) => conv.wide_bias(bias),
-        };
-        self.add(conv.build()?, &[value])
+        self.add(bias.of(conv).build()?, &[value])
     }
 
     pub(super) fn fully_connected(&mut self, node: &Node, options: &Option<Options>) -> Result<Value> {

@@ -1,9 +1,10 @@
 //! The ops of nodes that move elements: padding, resizing, joining and taking parts.
 
 use super::codes;
-use super::convert::{Builder, axis_of, codes_of};
+use super::convert::{Builder, codes_of};
 use super::schema::{Builtin, Node};
 use crate::error::{Result, refuse, require};
+use crate::network::axis_of;
 use crate::numeric::DType;
 use crate::ops::{Concat, Coordinates, Nearest, Pad, PadMode, Resize, Slice, Table};
 use crate::plan::Value;
@@ -161,13 +162,10 @@ impl Builder<'_> {
         self.add(Concat::new(types, axis).build()?, &values)
     }
 
-    /// `sizes[axis]` indices of one axis of a value from `begin` on.
+    /// `size` indices of one axis of a value from `begin` on.
     fn part(&mut self, value: Value, axis: usize, begin: usize, size: usize) -> Result<Value> {
         let input = self.graph.tensor_type(value)?.clone();
-        let mut sizes = input.dims().to_vec();
-        let mut begins = vec![0; sizes.len()];
-        (begins[axis], sizes[axis]) = (begin, size);
-        self.add(Slice::new(input, begins, sizes).build()?, &[value])
+        self.add(Slice::along(input, axis, begin, size)?, &[value])
     }
 
     pub(super) fn unpack(&mut self, node: &Node, axis: i32) -> Result<Vec<Value>> {

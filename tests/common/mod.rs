@@ -25,47 +25,10 @@ use lowbit::{
 };
 
 /// Every function of one number.
-pub(crate) const FUNCTIONS: [Function; 23] = [
-    Function::Relu,
-    Function::Sigmoid,
-    Function::Tanh,
-    Function::Silu,
-    Function::Gelu,
-    Function::GeluTanh,
-    Function::Sqrt,
-    Function::Exp,
-    Function::Log,
-    Function::Abs,
-    Function::Negate,
-    Function::Reciprocal,
-    Function::Erf,
-    Function::Floor,
-    Function::Ceil,
-    Function::Round,
-    Function::Softplus,
-    Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
-    Function::HardSwish,
-    Function::Clamp { low: -1.0, high: 6.0 },
-    Function::LeakyRelu { alpha: 0.01 },
-    Function::Elu { alpha: 1.5 },
-    Function::IsNan,
-];
+pub(crate) const FUNCTIONS: [Function; 23] = Function::EACH;
 
 /// Every operation on two numbers: seven of arithmetic, then comparisons.
-pub(crate) const ARITHMETICS: [Arithmetic; 12] = [
-    Arithmetic::Add,
-    Arithmetic::Multiply,
-    Arithmetic::Subtract,
-    Arithmetic::Divide,
-    Arithmetic::Power,
-    Arithmetic::Minimum,
-    Arithmetic::Maximum,
-    Arithmetic::Equal,
-    Arithmetic::Less,
-    Arithmetic::LessOrEqual,
-    Arithmetic::Greater,
-    Arithmetic::GreaterOrEqual,
-];
+pub(crate) const ARITHMETICS: [Arithmetic; 12] = Arithmetic::EACH;
 
 /// Limits named by `LOWBIT_LIMITS`: `webgpu` for WebGPU's guaranteed minimum, `tiny` for much less. `None`, the adapter's own
 /// limits, without the variable.

@@ -6,25 +6,26 @@ use super::layout::{Operand, Placed, channels_last};
 use super::windows::Windows;
 use super::{Codes, Lowering, Value, quantization};
 use crate::error::{Error, Result, refuse, require};
+use crate::network::axis_of;
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Data};
-use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::ops::{
-    Add, Conv, Matmul, Multiply, Operand as Factor, Output, Pool, QuantizedArithmetic, QuantizedSoftmax,
-    Requantization, Table,
+    Add, Conv, DynamicGranularity, Matmul, Multiply, Operand as Factor, Output, Pool, QuantizedArithmetic,
+    QuantizedSoftmax, Requantization, Table, lhs_is_repeated,
 };
-use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
+use crate::plan::Value as GraphValue;
+use crate::tensor::{Granularity, Quantization, Shape, Tensor, TensorType};
 
 /// A quantization that is part of an op.
-pub(super) struct Quantized {
+pub(super) struct Included {
     /// The places of the `QuantizeLinear` and of activations before it among the nodes.
     pub nodes: Vec<usize>,
     pub output: String,
 }
 
 /// The outputs of a node, and the quantization that it includes.
-type Made = Option<(Vec<Value>, Option<Quantized>)>;
+type Made = Option<(Vec<Value>, Option<Included>)>;
 
 impl Lowering<'_> {
     pub(super) fn codes(&mut self, node: &NodeProto) -> Result<Made> {
@@ -34,12 +35,12 @@ impl Lowering<'_> {
                 let (x, weights) = (self.scaled(node, 0, 1, 0)?, self.scaled(node, 3, 4, 0)?);
                 let output = self.requantization(node, 6)?;
                 let bias = self.optional(node, 8)?;
-                whole(self.conv_of(node, x, weights, bias.as_ref(), output.into())?)
+                whole(self.conv_of(node, (x, None), weights, bias.as_ref(), output.into())?)
             }
             "ConvInteger" => {
                 let x = self.shifted(node, 0, 2, 0)?;
                 let weights = self.shifted(node, 1, 3, 0)?;
-                whole(self.conv_of(node, x, weights, None, Output::Accumulator)?)
+                whole(self.conv_of(node, (x, None), weights, None, Output::Accumulator)?)
             }
             "QLinearMatMul" => {
                 let rank = |this: &mut Self, index| -> Result<usize> {
@@ -49,13 +50,13 @@ impl Lowering<'_> {
                 let (rows, columns) = (rank(self, 0)?.saturating_sub(2), rank(self, 3)?.saturating_sub(1));
                 let (a, b) = (self.scaled(node, 0, 1, rows)?, self.scaled(node, 3, 4, columns)?);
                 let output = self.requantization(node, 6)?;
-                whole(self.product_of(a, b, None, output.into())?)
+                whole(self.product_of((a, None), b, None, output.into())?)
             }
             "MatMulInteger" => {
                 let value = self.value(node, 1)?;
                 let columns = self.dims_of_value(&value)?.len().saturating_sub(1);
                 let (a, b) = (self.shifted(node, 0, 2, 0)?, self.shifted(node, 1, 3, columns)?);
-                whole(self.product_of(a, b, None, Output::Accumulator)?)
+                whole(self.product_of((a, None), b, None, Output::Accumulator)?)
             }
             "com.microsoft.QGemm" => {
                 let (a, b) =
@@ -145,12 +146,12 @@ impl Lowering<'_> {
             }
             "MatMul" => {
                 let (a, b) = (next(), next());
-                self.product_of(a, b, None, output.into())?
+                self.product_of((a, None), b, None, output.into())?
             }
             "Conv" | "ConvTranspose" => {
                 let (x, weights) = (next(), next());
                 let Some(bias) = self.bias_codes(node, &x, &weights)? else { return Ok(None) };
-                self.conv_of(node, x, weights, bias.as_ref(), output.into())?
+                self.conv_of(node, (x, None), weights, bias.as_ref(), output.into())?
             }
             "Gemm" => {
                 let (a, b) = (next(), next());
@@ -258,7 +259,7 @@ impl Lowering<'_> {
     }
 
     /// The quantization that is the only reader of a node's output, perhaps after an activation that clamps.
-    pub(super) fn quantization_after(&mut self, node: &NodeProto) -> Result<Option<(Quantized, Requantization)>> {
+    pub(super) fn quantization_after(&mut self, node: &NodeProto) -> Result<Option<(Included, Requantization)>> {
         let [name] = &node.output[..] else { return Ok(None) };
         let (mut name, mut clamps, mut passed) = (name, Vec::new(), Vec::<usize>::new());
         loop {
@@ -271,14 +272,13 @@ impl Lowering<'_> {
             let next = &self.nodes[reader];
             match &*next.op_type {
                 "QuantizeLinear" if next.input.first() == Some(name) => {
-                    let dims = [];
                     // A scale that a later node makes is not known yet.
                     let Ok(scales) = self.known(next, 1, "scale") else { return Ok(None) };
                     let Ok(zero_points) = self.optional(next, 2) else { return Ok(None) };
                     if scales.elements() != 1 || next.has("output_dtype") {
                         return Ok(None);
                     }
-                    let (quantization, dtype) = quantization(next, &scales, zero_points.as_ref(), &dims)?;
+                    let (quantization, dtype) = quantization(next, &scales, zero_points.as_ref(), &[])?;
                     let dtype = dtype.unwrap_or(DType::Uint8);
                     if !dtype.is_8_bit() {
                         return Ok(None);
@@ -299,7 +299,7 @@ impl Lowering<'_> {
                     }
                     passed.push(reader);
                     let output_name = next.output.first().cloned().unwrap_or_default();
-                    return Ok(Some((Quantized { nodes: passed, output: output_name }, output)));
+                    return Ok(Some((Included { nodes: passed, output: output_name }, output)));
                 }
                 "Relu" => clamps.push((0.0, f32::INFINITY)),
                 "Clip" if next.input.len() <= 3 => {
@@ -366,11 +366,11 @@ impl Lowering<'_> {
     }
 
     /// A convolution of codes; the weights are `[outputs, channels / groups, kernel…]`, or `[channels, outputs / groups, kernel…]`
-    /// of a transposed one.
+    /// of a transposed one. The scale of the image is its own, or in `parameters`.
     pub(super) fn conv_of(
         &mut self,
         node: &NodeProto,
-        x: Codes,
+        (x, parameters): (Codes, Option<GraphValue>),
         weights: Codes,
         bias: Option<&Array>,
         output: Output,
@@ -395,12 +395,20 @@ impl Lowering<'_> {
         if let Some(bias) = bias {
             conv = conv.bias(bias_vector(bias)?);
         }
-        let value = self.graph.add(conv.build()?, &[image])?;
+        let conv = if parameters.is_some() { conv.dynamic_lhs() } else { conv };
+        let inputs: Vec<GraphValue> = std::iter::once(image).chain(parameters).collect();
+        let value = self.graph.add(conv.build()?, &inputs)?;
         Ok(Placed { value, order })
     }
 
-    /// A product of codes.
-    fn product_of(&mut self, a: Codes, b: Codes, bias: Option<&Array>, output: Output) -> Result<Placed> {
+    /// A product of codes. The scale of the first factor is its own, or in `parameters`.
+    pub(super) fn product_of(
+        &mut self,
+        (a, parameters): (Codes, Option<GraphValue>),
+        b: Codes,
+        bias: Option<&Array>,
+        output: Output,
+    ) -> Result<Placed> {
         let a = self.place(&a);
         require!(a.order.len() >= 2, "its first factor has {} dimensions", a.order.len());
         let lhs = self.in_rows(&a)?;
@@ -416,7 +424,11 @@ impl Lowering<'_> {
         if let Some(bias) = bias {
             product = product.bias(bias_vector(bias)?);
         }
-        let value = self.graph.add(product.build()?, &std::mem::take(&mut inputs))?;
+        if let Some(parameters) = parameters {
+            product = product.dynamic_lhs(DynamicGranularity::Tensor);
+            inputs.push(parameters);
+        }
+        let value = self.graph.add(product.build()?, &inputs)?;
         Ok(self.plain(value))
     }
 
@@ -438,13 +450,13 @@ impl Lowering<'_> {
                 }
                 (Codes::Placed(placed), true) => {
                     require!(placed.order.len() == 2, "a factor has {} dimensions", placed.order.len());
-                    Codes::Placed(Placed { order: placed.order.iter().map(|axis| 1 - axis).collect(), ..placed })
+                    Codes::Placed(placed.transposed(&[1, 0]))
                 }
                 (codes, false) => codes,
             })
         };
         let (a, b) = (turned(a, node.int("transA", 0) != 0)?, turned(b, is_transposed(node))?);
-        self.product_of(a, b, bias, output)
+        self.product_of((a, None), b, bias, output)
     }
 
     /// A sum or product of codes, elementwise.
@@ -456,15 +468,14 @@ impl Lowering<'_> {
         output: Requantization,
         arithmetic: QuantizedArithmetic,
     ) -> Result<Placed> {
-        let dims = [&a, &b].map(|codes| self.dims_of_value(&Value::Dequantized(codes.clone())));
-        let [a_dims, b_dims] = dims;
-        let first_is_repeated = is_repeated(&a_dims?, &b_dims?);
+        let shape = |codes: &Codes| Shape::new(self.dims_of_value(&Value::Dequantized(codes.clone()))?);
+        let first_is_repeated = lhs_is_repeated(&shape(&a)?, &shape(&b)?);
         let (values, order) = self.aligned(&[a.operand(), b.operand()])?;
         let [lhs, rhs] = values[..] else { unreachable!("two operands") };
         let (lhs_type, rhs_type) = (self.type_of(lhs).clone(), self.type_of(rhs).clone());
         let value = if is_sum {
             // The order of the two additions follows from ONNX's axes, not from those here.
-            let as_here = is_repeated(lhs_type.dims(), rhs_type.dims()) == first_is_repeated;
+            let as_here = lhs_is_repeated(lhs_type.shape(), rhs_type.shape()) == first_is_repeated;
             let (operands, types) = match as_here {
                 true => ([lhs, rhs], (lhs_type, rhs_type)),
                 false => ([rhs, lhs], (rhs_type, lhs_type)),
@@ -549,14 +560,6 @@ fn quantized_weights(weights: &Array) -> Result<Tensor> {
 
 fn is_transposed(node: &NodeProto) -> bool {
     node.int("transB", 0) != 0
-}
-
-/// True if the innermost dimension that is not 1 in both shapes is 1 in the first, or if there is none.
-fn is_repeated(a: &[usize], b: &[usize]) -> bool {
-    let rank = a.len().max(b.len());
-    let at = |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis]);
-    let mut pairs = (0..rank).rev().map(|axis| (at(a, axis), at(b, axis)));
-    pairs.find(|&pair| pair != (1, 1)).is_none_or(|(a, _)| a == 1)
 }
 
 /// The weights of a transposed convolution as `[outputs, kernel…, channels / groups]`.

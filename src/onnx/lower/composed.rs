@@ -1,20 +1,15 @@
 //! Nodes that are a few ops.
 
-use super::layout::{Operand, Placed};
+use super::layout::{Operand, Placed, last, number};
 use super::{Lowering, Value};
 use crate::error::{Result, refuse, require};
+use crate::network::axis_of;
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Element};
-use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
-use crate::ops::{Arithmetic, Function, LayerNorm, Reduce, Reduction, Select, Slice, TopK};
+use crate::ops::{Arithmetic, Function, LayerNorm, Reduce, Reduction, Slice, TopK};
 use crate::tensor::Tensor;
-
-/// A number as an operand.
-fn number(x: f32) -> Operand {
-    Operand::Known(Array::reals([1], vec![x]))
-}
 
 impl Lowering<'_> {
     /// The outputs of such a node; `None` if it is another.
@@ -59,10 +54,7 @@ impl Lowering<'_> {
                 let is_integer = self.type_of(x.value).dtype() == DType::Int32;
                 let zero = if is_integer { Array::integers([1], vec![0]) } else { Array::reals([1], vec![0.0]) };
                 let mask = Operand::Known(Array::reals([rows, columns], mask));
-                let (values, order) = self.aligned(&[mask, Operand::Placed(x), Operand::Known(zero)])?;
-                let [mask, x, zero] = [values[0], values[1], values[2]].map(|value| self.type_of(value).clone());
-                let value = self.graph.add(Select::new(mask, x, zero)?, &values)?;
-                Placed { value, order }
+                self.select(&[mask, Operand::Placed(x), Operand::Known(zero)])?
             }
             "TopK" => {
                 let x = self.numbers(node, 0)?;
@@ -70,7 +62,7 @@ impl Lowering<'_> {
                 let k = k.first().and_then(|&k| usize::try_from(k).ok()).unwrap_or(0);
                 let rank = x.order.len();
                 let axis = axis_of(node.int("axis", -1), rank)?;
-                let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+                let order = last(rank, axis);
                 let rows = self.arranged(&x, &order)?;
                 let best = TopK::new(self.type_of(rows).clone(), k);
                 let best = if node.int("largest", 1) == 0 { best.least() } else { best };
@@ -113,10 +105,7 @@ impl Lowering<'_> {
             }
             "PRelu" => {
                 let x = self.numbers(node, 0)?;
-                let slope = match self.value(node, 1)? {
-                    Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
-                    other => Operand::Placed(self.numbers_of(&other)?),
-                };
+                let slope = self.number_operand(node, 1)?;
                 let high = self.unary(&x, Function::Relu)?;
                 let low = self.binary(&[Operand::Placed(x), number(0.0)], Arithmetic::Minimum)?;
                 let low = self.binary(&[Operand::Placed(low), slope], Arithmetic::Multiply)?;
@@ -174,11 +163,6 @@ impl Lowering<'_> {
         let value = self.graph.add(norm, &[rows])?;
         let value = self.reshaped(value, dims.clone())?;
         let normal = self.plain(value);
-        let mut by_channel = vec![1; dims.len()];
-        by_channel[1] = dims[1];
-        let scale = Operand::Known(Array::reals(by_channel.clone(), scale));
-        let product = self.binary(&[Operand::Placed(normal), scale], Arithmetic::Multiply)?;
-        let shift = Operand::Known(Array::reals(by_channel, shift));
-        self.binary(&[Operand::Placed(product), shift], Arithmetic::Add)
+        self.scaled_by_channel(normal, scale, shift)
     }
 }

@@ -1,15 +1,14 @@
 //! Dynamic quantization: `DynamicQuantizeLinear`, and the products of its codes. Their sums, scale and bias are one op.
 
 use super::codes::is_row;
-use super::layout::{Placed, channels_last};
+use super::layout::Placed;
 use super::{Codes, Lowering, Value};
 use crate::error::{Error, Result, refuse, require};
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Data};
 use crate::onnx::proto::NodeProto;
-use crate::ops::{Conv, DynamicGranularity, DynamicQuantize, Matmul, Output};
+use crate::ops::{DynamicGranularity, DynamicQuantize, Output};
 use crate::plan::Value as GraphValue;
-use crate::tensor::Tensor;
 
 /// A part of a dynamic quantization.
 #[derive(Debug, Clone)]
@@ -118,31 +117,11 @@ impl Lowering<'_> {
         let scale = Array { dims: vec![scale.elements()], ..scale.clone() };
         let value = Value::Known(weights.codes.clone());
         let codes = self.with_scales(value, &scale, weights.zero_points.as_ref(), axis)?;
-        let Codes::Known(codes) = codes else { unreachable!("they are known") };
-        if is_conv {
-            return self.dynamic_conv(&weights.node, x, &codes);
+        let x = (Codes::Placed(x.codes.clone()), Some(x.parameters));
+        match is_conv {
+            true => self.conv_of(&weights.node, x, codes, None, Output::real()),
+            false => self.product_of(x, codes, None, Output::real()),
         }
-        let lhs = self.in_rows(&x.codes)?;
-        let op = Matmul::new(self.type_of(lhs).clone(), codes);
-        let op = op.dynamic_lhs(DynamicGranularity::Tensor).output(Output::real()).build()?;
-        let value = self.graph.add(op, &[lhs, x.parameters])?;
-        Ok(self.plain(value))
-    }
-
-    fn dynamic_conv(&mut self, node: &NodeProto, x: &Quantized, weights: &Tensor) -> Result<Placed> {
-        let order = channels_last(weights.dims().len());
-        let image = self.arranged(&x.codes, &order)?;
-        let spatial = order.len() - 2;
-        let ones = vec![1; spatial];
-        let conv = Conv::new(self.type_of(image).clone(), weights.permuted(&order)?)
-            .stride(node.sizes("strides", &ones)?)
-            .dilation(node.sizes("dilations", &ones)?)
-            .padding(node.padding(spatial)?)
-            .groups(usize::try_from(node.int("group", 1)).unwrap_or(0))
-            .dynamic_lhs()
-            .output(Output::real());
-        let value = self.graph.add(conv.build()?, &[image, x.parameters])?;
-        Ok(Placed { value, order })
     }
 
     /// A part of a dynamic quantization that something else reads.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::codes::{is_row, transposed_weights};
-use super::layout::{Operand, Placed, channels_last};
+use super::layout::{Operand, Placed, channels_last, last, number};
 use super::windows::Windows;
 use super::{Codes, Lowering, Value};
 use crate::error::{Error, Result, refuse, require};
 use crate::import::{Array as FileArray, ElementType, onnx::MatMulNBits};
+use crate::network::axis_of;
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Data, Element};
-use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{
@@ -29,7 +29,6 @@ impl Lowering<'_> {
                 && of_codes
             {
                 // ONNX Runtime rounds the product before the sum. Of codes the three steps are one table.
-                let number = |x: f32| Operand::Known(Array::reals([1], vec![x]));
                 let product = self.binary(&[Operand::Placed(x), number(alpha)], Arithmetic::Multiply)?;
                 let sum = self.binary(&[Operand::Placed(product), number(beta)], Arithmetic::Add)?;
                 return Ok(vec![Value::Placed(self.unary(&sum, Function::Clamp { low: 0.0, high: 1.0 })?)]);
@@ -43,7 +42,7 @@ impl Lowering<'_> {
             "Cast" => self.cast(node, Element::of(node.int("to", 0) as i32)?)?,
             "Not" => {
                 let x = self.numbers(node, 0)?;
-                self.binary(&[Operand::Known(Array::reals([1], vec![1.0])), Operand::Placed(x)], Arithmetic::Subtract)?
+                self.binary(&[number(1.0), Operand::Placed(x)], Arithmetic::Subtract)?
             }
             "Where" => self.choose(node)?,
             "Softmax" => self.softmax(node)?,
@@ -65,10 +64,7 @@ impl Lowering<'_> {
                     let value = self.value(node, index)?;
                     operands.push(self.operand(&value)?);
                 }
-                let rank = operands.first().map_or(0, |operand| match operand {
-                    Operand::Known(array) => array.dims.len(),
-                    Operand::Placed(placed) => placed.order.len(),
-                });
+                let rank = operands.first().map_or(0, Operand::rank);
                 self.joined(&operands, axis_of(node.int("axis", 0), rank)?, None)?
             }
             "ArgMax" => {
@@ -76,8 +72,7 @@ impl Lowering<'_> {
                 let rank = x.order.len();
                 let axis = axis_of(node.int("axis", 0), rank)?;
                 require!(node.int("select_last_index", 0) == 0, "it selects the last of equal elements");
-                let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
-                let rows = self.arranged(&x, &order)?;
+                let rows = self.arranged(&x, &last(rank, axis))?;
                 let value = self.graph.add(ArgMax::new(self.type_of(rows).clone())?, &[rows])?;
                 let mut dims = self.dims(&x);
                 if node.int("keepdims", 1) == 0 {
@@ -122,6 +117,14 @@ impl Lowering<'_> {
             }
             dtype => Err(Error::Request(format!("an input is of {dtype}, which has no numbers"))),
         }
+    }
+
+    /// An input as an operand in float32.
+    pub(super) fn number_operand(&mut self, node: &NodeProto, index: usize) -> Result<Operand> {
+        Ok(match self.value(node, index)? {
+            Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
+            other => Operand::Placed(self.numbers_of(&other)?),
+        })
     }
 
     pub(super) fn unary(&mut self, x: &Placed, function: Function) -> Result<Placed> {
@@ -177,13 +180,9 @@ impl Lowering<'_> {
     pub(super) fn binary_node(&mut self, node: &NodeProto, arithmetic: Arithmetic) -> Result<Placed> {
         let (mut operands, mut whole) = (Vec::new(), false);
         for index in 0..node.input.len() {
-            operands.push(match self.value(node, index)? {
-                Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
-                other => {
-                    whole |= matches!(&other, Value::Placed(x) if self.type_of(x.value).dtype().range().is_some());
-                    Operand::Placed(self.numbers_of(&other)?)
-                }
-            });
+            let value = self.value(node, index)?;
+            whole |= matches!(&value, Value::Placed(x) if self.type_of(x.value).dtype().range().is_some());
+            operands.push(self.number_operand(node, index)?);
         }
         require!(arithmetic != Arithmetic::Divide || !whole, "no op divides integers when the graph runs");
         let large = |operand: &Operand| match operand {
@@ -223,9 +222,8 @@ impl Lowering<'_> {
             Element::Int32 | Element::Int64 if from == DType::Int32 => Ok(placed),
             Element::Bool => {
                 let x = self.numbers(node, 0)?;
-                let zero = Operand::Known(Array::reals([1], vec![0.0]));
                 let size = self.unary(&x, Function::Abs)?;
-                self.binary(&[Operand::Placed(size), zero], Arithmetic::Greater)
+                self.binary(&[Operand::Placed(size), number(0.0)], Arithmetic::Greater)
             }
             Element::Float | Element::Double | Element::Float16 | Element::Code(_) if from != DType::Int32 => {
                 let to = if to == Element::Double { DType::Float32 } else { to.dtype()? };
@@ -259,12 +257,14 @@ impl Lowering<'_> {
         }
         let mut operands = Vec::new();
         for index in 0..3 {
-            operands.push(match self.value(node, index)? {
-                Value::Known(array) => Operand::Known(Array::reals(array.dims.clone(), array.as_reals()?)),
-                other => Operand::Placed(self.numbers_of(&other)?),
-            });
+            operands.push(self.number_operand(node, index)?);
         }
-        let (values, order) = self.aligned(&operands)?;
+        self.select(&operands)
+    }
+
+    /// The second operand where the first is not 0, else the third.
+    pub(super) fn select(&mut self, operands: &[Operand]) -> Result<Placed> {
+        let (values, order) = self.aligned(operands)?;
         let [condition, a, b] = [values[0], values[1], values[2]].map(|value| self.type_of(value).clone());
         let value = self.graph.add(Select::new(condition, a, b)?, &values)?;
         Ok(Placed { value, order })
@@ -314,7 +314,7 @@ impl Lowering<'_> {
             return Ok(self.plain(value));
         }
         let axis = axis_of(node.int("axis", -1), rank)?;
-        let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+        let order = last(rank, axis);
         let rows = self.arranged(x, &order)?;
         let value = self.graph.add(op(self.type_of(rows).clone())?, &[rows])?;
         Ok(Placed { value, order })
@@ -365,11 +365,16 @@ impl Lowering<'_> {
         let epsilon = node.float("epsilon", 1e-5);
         let factor: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
         let offset = (0..channels).map(|c| shift[c] - mean[c] * factor[c]).collect();
-        let mut dims = vec![1; rank];
-        dims[1] = channels;
-        let product = self
-            .binary(&[Operand::Placed(x), Operand::Known(Array::reals(dims.clone(), factor))], Arithmetic::Multiply)?;
-        self.binary(&[Operand::Placed(product), Operand::Known(Array::reals(dims, offset))], Arithmetic::Add)
+        self.scaled_by_channel(x, factor, offset)
+    }
+
+    /// `x · scale + shift`, with a number of each for every channel.
+    pub(super) fn scaled_by_channel(&mut self, x: Placed, scale: Vec<f32>, shift: Vec<f32>) -> Result<Placed> {
+        let mut dims = vec![1; x.order.len()];
+        dims[1] = scale.len();
+        let scale = Operand::Known(Array::reals(dims.clone(), scale));
+        let product = self.binary(&[Operand::Placed(x), scale], Arithmetic::Multiply)?;
+        self.binary(&[Operand::Placed(product), Operand::Known(Array::reals(dims, shift))], Arithmetic::Add)
     }
 
     /// A product of matrices of numbers. A vector is a row on the left and a column on the right.
@@ -415,8 +420,7 @@ impl Lowering<'_> {
                 other if times == 1.0 => other,
                 other => {
                     let x = this.numbers_of(&other)?;
-                    let times = Operand::Known(Array::reals([1], vec![times]));
-                    Value::Placed(this.binary(&[Operand::Placed(x), times], Arithmetic::Multiply)?)
+                    Value::Placed(this.binary(&[Operand::Placed(x), number(times)], Arithmetic::Multiply)?)
                 }
             };
             let turns = !name.is_empty() && node.int(name, 0) != 0;
@@ -428,7 +432,7 @@ impl Lowering<'_> {
                 (value, true) => {
                     let x = this.numbers_of(&value)?;
                     require!(x.order.len() == 2, "a factor has {} dimensions", x.order.len());
-                    Value::Placed(Placed { order: x.order.iter().map(|axis| 1 - axis).collect(), ..x })
+                    Value::Placed(x.transposed(&[1, 0]))
                 }
                 (value, false) => value,
             })

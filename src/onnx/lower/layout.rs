@@ -2,9 +2,9 @@
 //! move when an op needs them elsewhere, such as the channels of an image last.
 
 use super::Lowering;
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::onnx::array::Array;
-use crate::ops::{Reshape, Transpose};
+use crate::ops::Transpose;
 use crate::plan::Value;
 use crate::tensor::TensorType;
 
@@ -27,11 +27,44 @@ pub(super) fn channels_last(rank: usize) -> Vec<usize> {
     std::iter::once(0).chain(2..rank).chain(std::iter::once(1)).collect()
 }
 
+/// The order of the axes with one of them last.
+pub(super) fn last(rank: usize, axis: usize) -> Vec<usize> {
+    (0..rank).filter(|&other| other != axis).chain([axis]).collect()
+}
+
+/// A number as an operand.
+pub(super) fn number(x: f32) -> Operand {
+    Operand::Known(Array::reals([1], vec![x]))
+}
+
 pub(super) fn row_major(rank: usize) -> Vec<usize> {
     (0..rank).collect()
 }
 
+impl Operand {
+    pub(super) fn rank(&self) -> usize {
+        match self {
+            Self::Known(array) => array.dims.len(),
+            Self::Placed(placed) => placed.order.len(),
+        }
+    }
+
+    fn placed(&self) -> Option<&Placed> {
+        match self {
+            Self::Placed(placed) => Some(placed),
+            Self::Known(_) => None,
+        }
+    }
+}
+
 impl Placed {
+    /// The value whose axis i is axis `order[i]` of this one; no element moves.
+    pub(super) fn transposed(&self, order: &[usize]) -> Self {
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(i, &axis)| places[axis] = i);
+        Self { value: self.value, order: self.order.iter().map(|&axis| places[axis]).collect() }
+    }
+
     /// The place among the graph value's axes of an axis of the ONNX value.
     pub(super) fn place(&self, axis: usize) -> usize {
         self.order.iter().position(|&a| a == axis).expect("the order is a permutation")
@@ -58,6 +91,19 @@ impl Lowering<'_> {
     pub(super) fn dims(&self, placed: &Placed) -> Vec<usize> {
         let own = self.type_of(placed.value).dims();
         (0..own.len()).map(|axis| own[placed.place(axis)]).collect()
+    }
+
+    fn elements(&self, placed: &Placed) -> usize {
+        self.type_of(placed.value).shape().elements()
+    }
+
+    /// The order of axes of the largest operand that the graph computes, the last of equal ones.
+    pub(super) fn order_of_largest(&self, operands: &[Operand]) -> Result<Vec<usize>> {
+        let largest = operands.iter().filter_map(Operand::placed).max_by_key(|placed| self.elements(placed));
+        match largest {
+            Some(placed) => Ok(placed.order.clone()),
+            None => refuse!("all of its inputs are constants"),
+        }
     }
 
     /// The value with its axes in this order.
@@ -103,13 +149,7 @@ impl Lowering<'_> {
 
     /// The elements of a value, in their order in memory, under other dimensions.
     pub(super) fn reshaped(&mut self, value: Value, dims: Vec<usize>) -> Result<Value> {
-        if self.type_of(value).dims() == dims {
-            return Ok(value);
-        }
-        match self.graph.reshape(value, dims.clone()) {
-            Ok(value) => Ok(value),
-            Err(_) => self.graph.add(Reshape::new(self.type_of(value).clone(), dims)?, &[value]),
-        }
+        self.graph.reshape_or_move(value, &dims)
     }
 
     /// The ONNX value under other dimensions.
@@ -123,17 +163,9 @@ impl Lowering<'_> {
 
     /// Operands that broadcast as in NumPy, in one order of axes: that of the largest of them.
     pub(super) fn aligned(&mut self, operands: &[Operand]) -> Result<(Vec<Value>, Vec<usize>)> {
-        let rank_of = |operand: &Operand| match operand {
-            Operand::Known(array) => array.dims.len(),
-            Operand::Placed(placed) => placed.order.len(),
-        };
-        let rank = operands.iter().map(rank_of).max().unwrap_or(0);
-        let placed = operands.iter().filter_map(|operand| match operand {
-            Operand::Placed(placed) => Some(placed),
-            Operand::Known(_) => None,
-        });
-        let size = |placed: &&Placed| self.type_of(placed.value).shape().elements();
-        let order = placed.rev().max_by_key(size).map_or_else(|| row_major(rank), |placed| placed.of_rank(rank));
+        let rank = operands.iter().map(Operand::rank).max().unwrap_or(0);
+        let placed = operands.iter().filter_map(Operand::placed).rev().max_by_key(|placed| self.elements(placed));
+        let order = placed.map_or_else(|| row_major(rank), |placed| placed.of_rank(rank));
         let mut values = Vec::new();
         for operand in operands {
             values.push(match operand {

@@ -1,5 +1,6 @@
-//! Nodes of an ONNX graph to ops. `layout` keeps the order of axes, `moves` has the nodes that move elements, `codes` those that
-//! compute with codes, `dynamic` those whose scales are found at run time, and `floats` the rest.
+//! Nodes of an ONNX graph to ops. `layout` keeps the order of axes. `moves` has the nodes that move elements, `codes` those that compute
+//! with codes, `dynamic` those whose scales are found at run time, `reductions` reductions and pools of numbers, `composed` those that
+//! are a few ops, and `floats` the rest. `windows` and `resize` read the geometry of nodes.
 
 mod codes;
 mod composed;
@@ -17,10 +18,10 @@ use std::sync::Arc;
 
 use super::array::{Array, Data, Element, dims_of};
 use super::fold::fold;
-use super::node::axis_of;
 use super::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::{Arithmetic, Options};
 use crate::error::{Error, Result, refuse, require};
+use crate::network::axis_of;
 use crate::network::{Network, Port, Problem, refuse_all};
 use crate::numeric::DType;
 use crate::ops::{Dequantize, Quantize, Requantization};
@@ -100,20 +101,32 @@ impl<'a> Lowering<'a> {
             }
         }
         Self {
-            nodes: &proto.node,
-            options,
-            opset,
-            folder,
-            graph: Graph::new(),
             initializers: proto.initializer.iter().map(|tensor| (&*tensor.name, tensor)).collect(),
-            values: HashMap::new(),
             readers,
             outputs: proto.output.iter().map(|output| &*output.name).collect(),
+            folder,
+            folds: true,
+            ..Self::empty(&proto.node, opset, options)
+        }
+    }
+
+    /// The making of a graph of nodes that know no values and fold none.
+    fn empty(nodes: &'a [NodeProto], opset: i64, options: &'a Options) -> Self {
+        Self {
+            nodes,
+            options,
+            opset,
+            folder: None,
+            graph: Graph::new(),
+            initializers: HashMap::new(),
+            values: HashMap::new(),
+            readers: HashMap::new(),
+            outputs: HashSet::new(),
             done: HashSet::new(),
             arranged: HashMap::new(),
             reals: HashMap::new(),
             problems: Vec::new(),
-            folds: true,
+            folds: false,
             budget: MOST_KNOWN,
         }
     }
@@ -141,7 +154,7 @@ impl<'a> Lowering<'a> {
             let placed = self.plain(value);
             self.values.insert(input.name.clone(), Value::Placed(placed));
         }
-        let mut made: HashSet<&str> = self.values.keys().map(String::as_str).collect::<HashSet<_>>();
+        let mut made: HashSet<&str> = self.values.keys().map(String::as_str).collect();
         for name in self.nodes.iter().flat_map(NodeProto::output_names) {
             require!(made.insert(name) && !self.initializers.contains_key(name), "the value {name} is made twice");
         }
@@ -312,11 +325,7 @@ impl<'a> Lowering<'a> {
                 Ok(self.moves(node, &x, true)?.map(placed))
             }
             Value::Dequantized(Codes::Known(codes)) if node.op_type == "Transpose" => {
-                let rank = codes.dims().len();
-                let order = match node.ints("perm").filter(|perm| !perm.is_empty()) {
-                    Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
-                    None => (0..rank).rev().collect(),
-                };
+                let order = node.permutation(codes.dims().len())?;
                 Ok(Some(vec![Value::Dequantized(Codes::Known(Arc::new(codes.permuted(&order)?)))]))
             }
             Value::Dequantized(codes) => {
@@ -345,7 +354,7 @@ impl<'a> Lowering<'a> {
 
     /// The outputs of a node whose inputs are all known.
     fn known_outputs(&mut self, node: &NodeProto) -> Result<Option<Vec<Value>>> {
-        if !self.folds || node.input.is_empty() {
+        if !self.folds || node.input.is_empty() || node.op_type == "DequantizeLinear" {
             return Ok(None);
         }
         let mut inputs = Vec::new();
@@ -357,9 +366,6 @@ impl<'a> Lowering<'a> {
                     _ => return Ok(None),
                 },
             });
-        }
-        if node.op_type == "DequantizeLinear" {
-            return Ok(None);
         }
         let own = matches!(&*node.domain, "" | "ai.onnx");
         if let Some(arrays) = if own { fold(node, &inputs)? } else { None } {
@@ -374,24 +380,7 @@ impl<'a> Lowering<'a> {
         }
         self.spend(elements)?;
         // The reference computes it.
-        let nodes = std::slice::from_ref(node);
-        let mut alone = Lowering {
-            nodes,
-            options: self.options,
-            opset: self.opset,
-            folder: self.folder,
-            graph: Graph::new(),
-            initializers: HashMap::new(),
-            values: HashMap::new(),
-            readers: HashMap::new(),
-            outputs: HashSet::new(),
-            done: HashSet::new(),
-            arranged: HashMap::new(),
-            reals: HashMap::new(),
-            problems: Vec::new(),
-            folds: false,
-            budget: self.budget,
-        };
+        let mut alone = Lowering::empty(std::slice::from_ref(node), self.opset, self.options);
         for (name, array) in node.input.iter().zip(inputs) {
             if let Some(array) = array {
                 alone.values.insert(name.clone(), Value::Known(array));
@@ -451,6 +440,14 @@ impl<'a> Lowering<'a> {
     /// An input that may be left out.
     fn optional(&mut self, node: &NodeProto, index: usize) -> Result<Option<Array>> {
         node.input_name(index).is_some().then(|| self.known(node, index, "operand")).transpose()
+    }
+
+    /// Integers that were an attribute in older opsets, and are an input that must be known in newer ones.
+    fn list(&mut self, node: &NodeProto, index: usize, name: &str) -> Result<Option<Vec<i64>>> {
+        match node.ints(name) {
+            Some(list) => Ok(Some(list.to_vec())),
+            None => self.optional(node, index)?.map(|list| list.as_integers()).transpose(),
+        }
     }
 
     fn dims_of_value(&self, value: &Value) -> Result<Vec<usize>> {

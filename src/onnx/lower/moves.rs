@@ -1,12 +1,12 @@
 //! Nodes that only move elements, or choose among them: they do the same with codes as with the numbers that these stand for.
 
-use super::layout::{Operand, Placed, channels_last};
+use super::layout::{Operand, Placed, channels_last, last};
 use super::resize::Grid;
 use super::windows::Windows;
 use super::{Lowering, Value};
 use crate::error::{Error, Result, refuse, require};
+use crate::network::axis_of;
 use crate::numeric::DType;
-use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{Concat, Coordinates, FloatMatmul, Nearest, Pad, PadMode, Pool, Requantization, Resize, Slice};
@@ -48,20 +48,13 @@ impl Lowering<'_> {
                 one(self.squeezed(x, &axes)?)
             }
             "Unsqueeze" => {
-                let count = self.axes_given(node)?.map_or(0, |axes| axes.len());
+                let count = self.list(node, 1, "axes")?.map_or(0, |axes| axes.len());
                 let Some(axes) = self.axes(node, rank + count)? else { refuse!("the axes are left out") };
                 one(self.unsqueezed(x, &axes)?)
             }
             "Transpose" => {
-                let order = match node.ints("perm").filter(|perm| !perm.is_empty()) {
-                    Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
-                    None => (0..rank).rev().collect(),
-                };
-                require!(order.len() == rank, "perm is {order:?}, but there are {rank} dimensions");
-                let mut places = vec![usize::MAX; rank];
-                order.iter().enumerate().for_each(|(i, &axis)| places[axis] = i);
-                require!(!places.contains(&usize::MAX), "perm is {order:?}, which is no permutation");
-                one(Placed { value: x.value, order: x.order.iter().map(|&axis| places[axis]).collect() })
+                let order = node.permutation(rank)?;
+                one(x.transposed(&order))
             }
             "Slice" => {
                 let (begin, sizes, steps) = self.slice_ranges(node, &dims)?;
@@ -74,15 +67,12 @@ impl Lowering<'_> {
             "Split" => {
                 let axis = axis_of(node.int("axis", 0), rank)?;
                 let sizes = shape::split(node, self.optional(node, 1)?.as_ref(), dims[axis])?;
-                let (place, mut begin) = (x.place(axis), vec![0; rank]);
-                let mut parts = Vec::new();
+                let (mut begin, mut parts) = (0, Vec::new());
                 for size in sizes {
-                    let mut own = self.type_of(x.value).dims().to_vec();
-                    own[place] = size;
-                    let op = Slice::new(self.type_of(x.value).clone(), begin.clone(), own).build()?;
+                    let op = Slice::along(self.type_of(x.value).clone(), x.place(axis), begin, size)?;
                     let value = self.graph.add(op, &[x.value])?;
                     parts.push(Placed { value, ..x.clone() });
-                    begin[place] += size;
+                    begin += size;
                 }
                 Ok(Some(parts))
             }
@@ -116,11 +106,7 @@ impl Lowering<'_> {
             "DepthToSpace" | "SpaceToDepth" => {
                 let (first, order, last) = shape::depth_and_space(node, &dims)?;
                 let blocks = self.reshape(x, first)?;
-                let mut places = vec![0; order.len()];
-                order.iter().enumerate().for_each(|(i, &axis)| places[axis] = i);
-                let turned =
-                    Placed { value: blocks.value, order: blocks.order.iter().map(|&axis| places[axis]).collect() };
-                one(self.reshape(&turned, last)?)
+                one(self.reshape(&blocks.transposed(&order), last)?)
             }
             "MaxPool" if node.output_names().count() == 1 && self.type_of(x.value).dtype().is_8_bit() => {
                 let spatial = rank.saturating_sub(2);
@@ -162,16 +148,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The axes of `Squeeze` and `Unsqueeze`: an input from opset 13 on, before that an attribute.
-    fn axes_given(&mut self, node: &NodeProto) -> Result<Option<Vec<i64>>> {
-        match node.ints("axes") {
-            Some(axes) => Ok(Some(axes.to_vec())),
-            None => self.optional(node, 1)?.map(|axes| axes.as_integers()).transpose(),
-        }
-    }
-
     fn axes(&mut self, node: &NodeProto, rank: usize) -> Result<Option<Vec<usize>>> {
-        let given = self.axes_given(node)?;
+        let given = self.list(node, 1, "axes")?;
         let axes = given
             .map(|axes| axes.into_iter().map(|axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>())
             .transpose()?;
@@ -221,23 +199,14 @@ impl Lowering<'_> {
 
     /// The begin, size and step of a slice along each axis.
     fn slice_ranges(&mut self, node: &NodeProto, dims: &[usize]) -> Result<shape::Ranges> {
-        let list = |this: &mut Self, index: usize, name: &str| -> Result<Option<Vec<i64>>> {
-            match node.ints(name) {
-                Some(list) => Ok(Some(list.to_vec())),
-                None => this.optional(node, index)?.map(|list| list.as_integers()).transpose(),
-            }
-        };
-        let (starts, ends) = (list(self, 1, "starts")?, list(self, 2, "ends")?);
-        let (axes, steps) = (list(self, 3, "axes")?, list(self, 4, "steps")?);
+        let (starts, ends) = (self.list(node, 1, "starts")?, self.list(node, 2, "ends")?);
+        let (axes, steps) = (self.list(node, 3, "axes")?, self.list(node, 4, "steps")?);
         shape::slice(dims, &starts.unwrap_or_default(), &ends.unwrap_or_default(), axes, steps)
     }
 
     fn padding_of(&mut self, node: &NodeProto, dims: &[usize], raw: bool) -> Result<(Vec<usize>, Vec<usize>, PadMode)> {
-        let pads = match node.ints("pads") {
-            Some(pads) => pads.to_vec(),
-            None => self.known(node, 1, "pads")?.as_integers()?,
-        };
-        let axes = self.optional(node, 3)?.map(|axes| axes.as_integers()).transpose()?;
+        let Some(pads) = self.list(node, 1, "pads")? else { refuse!("the pads are left out") };
+        let axes = self.list(node, 3, "axes")?;
         let (begin, end) = shape::pads(dims.len(), &pads, axes)?;
         let mode = match node.text("mode", "constant")? {
             "constant" if raw => {
@@ -318,7 +287,7 @@ impl Lowering<'_> {
         let mut x = x.clone();
         for axis in (0..rank).filter(|&axis| grid.sizes[axis] != dims[axis] || grid.scales[axis] != 1.0) {
             let weights = grid.weights(node, axis, dims[axis])?;
-            let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
+            let order = last(rank, axis);
             let rows = self.arranged(&x, &order)?;
             let weights = Tensor::new([grid.sizes[axis], dims[axis]], weights)?;
             let product = FloatMatmul::new(self.type_of(rows).clone(), weights).transposed_rhs().build()?;
@@ -334,14 +303,7 @@ impl Lowering<'_> {
         axis: usize,
         output: Option<Requantization>,
     ) -> Result<Placed> {
-        let largest = operands.iter().filter_map(|operand| match operand {
-            Operand::Placed(placed) => Some(placed),
-            Operand::Known(_) => None,
-        });
-        let size = |placed: &&Placed| self.type_of(placed.value).shape().elements();
-        let Some(order) = largest.max_by_key(size).map(|placed| placed.order.clone()) else {
-            refuse!("all of its inputs are constants");
-        };
+        let order = self.order_of_largest(operands)?;
         let mut values = Vec::new();
         for operand in operands {
             values.push(self.arranged_operand(operand, &order)?);

@@ -4,9 +4,9 @@ use super::layout::{Operand, Placed, channels_last};
 use super::windows::Windows;
 use super::{Codes, Lowering, Value};
 use crate::error::{Result, refuse, require};
+use crate::network::axis_of;
 use crate::numeric::DType;
 use crate::onnx::array::{Array, Data};
-use crate::onnx::node::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::ops::{Arithmetic, FloatPool, Function, Gather, Reduce, Reduction};
 
@@ -43,11 +43,7 @@ impl Lowering<'_> {
 
     fn reduced_of(&mut self, node: &NodeProto, x: Placed, reduction: Reduction) -> Result<Placed> {
         let rank = x.order.len();
-        let given = match node.ints("axes") {
-            Some(axes) => Some(axes.to_vec()),
-            None => self.optional(node, 1)?.map(|axes| axes.as_integers()).transpose()?,
-        };
-        let axes: Vec<usize> = match given.filter(|axes| !axes.is_empty()) {
+        let axes: Vec<usize> = match self.list(node, 1, "axes")?.filter(|axes| !axes.is_empty()) {
             Some(axes) => axes.into_iter().map(|axis| axis_of(axis, rank)).collect::<Result<_>>()?,
             None if node.int("noop_with_empty_axes", 0) != 0 => return Ok(x),
             None => (0..rank).collect(),

@@ -1,7 +1,7 @@
 //! The positions and weights of `Resize`.
 
 use crate::error::{Result, refuse, require};
-use crate::onnx::node::axis_of;
+use crate::network::axis_of;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 
