@@ -26,9 +26,12 @@ impl Shared {
 
     /// Stores the result, unless there is one already, and wakes the waiting task.
     fn finish(&self, result: Result<(), String>) {
-        let mut outcome = self.lock();
-        outcome.result.get_or_insert(result);
-        if let Some(waker) = outcome.waker.take() {
+        let waker = {
+            let mut outcome = self.lock();
+            outcome.result.get_or_insert(result);
+            outcome.waker.take()
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -54,19 +57,51 @@ pub(super) async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> 
         });
     })?;
     #[cfg(not(target_arch = "wasm32"))]
-    {
-        let shared = (context.clone(), mapping.clone());
-        if std::thread::Builder::new().spawn(move || poll(&shared.0, &shared.1)).is_err() {
-            poll(context, &mapping);
-        }
-    }
-    match mapping.result().await {
+    let _polling = Polling::start(context, &mapping);
+    match mapping.clone().result().await {
         Ok(()) => Ok(()),
         Err(error) => Err(context.unless_lost(Error::Device(format!("reading from the device: {error}"))).await),
     }
 }
 
-/// Polls the device until some work of it has a result. It polls and sleeps instead of waiting. So the report of a lost device ends it,
+/// A thread that polls the device until some work has a result. It holds the context, so its end is waited for: a thread that outlives
+/// the program's last context would free a device of OpenGL while the driver is being unloaded.
+#[cfg(not(target_arch = "wasm32"))]
+struct Polling {
+    work: Shared,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Polling {
+    /// `None` where no thread can be started: the work has ended then.
+    fn start(context: &Context, work: &Shared) -> Option<Self> {
+        let (held, shared) = (context.clone(), work.clone());
+        match std::thread::Builder::new().name("lowbit poll".into()).spawn(move || poll(&held, &shared)) {
+            Ok(thread) => Some(Self { work: work.clone(), thread: Some(thread) }),
+            Err(_) => {
+                poll(context, work);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Polling {
+    /// Ends the thread, also where nobody waits for the work any more.
+    fn drop(&mut self) {
+        self.work.lock().result.get_or_insert_with(|| Err("nobody waits for it".into()));
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        // A waker may run the task, and so this, on that very thread.
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Polls the device until some work of it has a result. It polls and parks instead of waiting. So the report of a lost device ends it,
 /// whatever the driver does; and a wait of wgpu that times out can panic.
 #[cfg(not(target_arch = "wasm32"))]
 fn poll(context: &Context, work: &Shared) {
@@ -80,7 +115,7 @@ fn poll(context: &Context, work: &Shared) {
         if let Err(error) = context.check_alive() {
             work.finish(Err(error.to_string()));
         }
-        std::thread::sleep(pause);
+        std::thread::park_timeout(pause);
         pause = (pause * 2).min(std::time::Duration::from_millis(1));
     }
 }
