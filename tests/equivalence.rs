@@ -358,6 +358,7 @@ fn kernels_of_gpus() -> Result<()> {
     let (mut count, mut random) = (0, Random::new(12));
     let shapes = [
         ([1, 70, 1025], DType::Int8, 0),
+        ([2, 70, 3067], DType::Uint4, 0),
         ([6, 9, 40], DType::Uint4, 3),
         ([19, 300, 70], DType::Int8, 1),
         ([70, 13, 33], DType::Int2, 2),

@@ -52,7 +52,7 @@ fn kernels_of_gpus() -> Result<()> {
     let Some(context) = gpu_context() else { return Ok(()) };
     let mut random = Random::new(8_009);
     for ([m, n, k], dtype) in
-        [([1, 130, 63], DType::Float32), ([9, 31, 64], DType::Float16), ([35, 300, 37], DType::Float32)]
+        [([1, 130, 383], DType::Float32), ([9, 31, 64], DType::Float16), ([35, 300, 37], DType::Float32)]
     {
         let (lhs, rhs) = (floats(&mut random, DType::Float32, &[m, k])?, floats(&mut random, dtype, &[k, n])?);
         let op: Op = FloatMatmul::new(lhs.tensor_type().clone(), rhs).build()?.into();

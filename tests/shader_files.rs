@@ -15,7 +15,7 @@ use files::{files, root, text};
 const WGSL: &str = "
     alias array atomic binding bool break builtin case compute const continue continuing default enable else f16 f32 false fn for
     function group i32 if let loop override private ptr read read_write return storage struct switch true u32 uniform var vec2 vec3
-    vec4 while workgroup workgroup_size coop_mat8x8 coop_mat16x16 A B C wgpu_cooperative_matrix
+    mat4x4 vec4 while workgroup workgroup_size coop_mat8x8 coop_mat16x16 A B C wgpu_cooperative_matrix
     global_invocation_id local_invocation_id local_invocation_index num_workgroups workgroup_id subgroup_id subgroup_invocation_id
     subgroup_size
     abs all any arrayLength atomicAdd atomicLoad atomicMax atomicMin atomicOr atomicStore bitcast ceil clamp coopLoad coopLoadT

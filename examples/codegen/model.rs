@@ -69,6 +69,8 @@ pub(crate) struct Shape {
     slices: f64,
     /// Vectors along k that are staged at a time, 0 without staging.
     staged: f64,
+    /// Steps of a turn whose weights are read together.
+    steps: f64,
 }
 
 impl Shape {
@@ -84,6 +86,7 @@ impl Shape {
             tile: [constant("TILE_M", 1.0), 4.0 * constant("TILE_Q", 1.0)],
             slices: constant("SLICES", 1.0),
             staged: constant("STEP", 0.0),
+            steps: constant("STEPS", 1.0),
         }
     }
 
@@ -106,10 +109,10 @@ impl Shape {
 pub(crate) fn product_time(gpu: &Gpu, work: Work, shape: Shape, code: &Code, hot: Loop) -> f64 {
     let slots = f64::from(hot.slots()) + 4.0 * f64::from(hot.workgroup);
     let cycles = slots * gpu.cycles * f64::from(code.lanes) / 32.0;
-    // Codes along k of one turn: a loop over staged vectors may be written out, and some loops take a word at a time.
+    // Codes along k of one turn: loops over steps and over staged vectors may be written out, and some take a word at a time.
     let products = f64::from(if hot.dots > 0 { 4 * hot.dots } else { hot.fmas });
     let written = (products / (shape.tile[0] * shape.tile[1])).log2().floor().exp2();
-    let step = written.min(work.step as f64 * shape.staged.max(1.0));
+    let step = written.min(work.step as f64 * shape.staged.max(shape.steps));
     let turns = (work.k as f64 / step / shape.slices).ceil();
     let waves = shape.waves(code) / gpu.schedulers;
     let resident = code.statistic(&["Subgroups per SIMD"]).min(waves.ceil()).max(1.0);

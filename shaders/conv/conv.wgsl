@@ -78,9 +78,9 @@ fn main(
                             lhs_sums[i] += dot16(codes[i], ones);
                         }
                     }
-                    add_quad(&codes, 0u, k_row, place);
+                    add_quad(&codes, 0u, read_quad(k_row, place));
                     if (TILE_Q > 1u) {
-                        add_quad(&codes, 1u, k_row, next_place);
+                        add_quad(&codes, 1u, read_quad(k_row, next_place));
                     }
                     k_row += 1u;
                 }

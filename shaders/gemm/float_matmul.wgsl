@@ -6,7 +6,8 @@
 //       v                +--------+--------+
 //
 // GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
-// slices of k, whose totals are added in order.
+// slices of k, whose totals are added in order. If STEPS is 2, a turn of the loop takes two steps of a single quad, and reads rhs of
+// both first: more bytes are on their way at once.
 //
 // Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
@@ -15,7 +16,7 @@
 //# import gemm/fetch_rows
 //# import gemm/reduce_split_k_floats
 //# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
-//# constants GROUP_X, GROUP_Y, TILE_M, TILE_Q
+//# constants GROUP_X, GROUP_Y, STEPS, TILE_M, TILE_Q
 
 // Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.
 
@@ -29,14 +30,15 @@ fn row_place(row: u32) -> u32 {
     return (lhs_matrix * params.m + min(row, params.m - 1u)) * params.lhs_stride;
 }
 
-fn add_quad(x: ptr<function, array<Row, TILE_M>>, q: u32, k: u32, place: vec2<u32>) {
+// Four rows of a quad.
+fn read_quad(k: u32, place: vec2<u32>) -> mat4x4<f32> {
     let at = place.x + k * 4u * place.y;
-    let w0 = rhs[at];
-    let w1 = rhs[at + place.y];
-    let w2 = rhs[at + place.y * 2u];
-    let w3 = rhs[at + place.y * 3u];
+    return mat4x4<f32>(rhs[at], rhs[at + place.y], rhs[at + place.y * 2u], rhs[at + place.y * 3u]);
+}
+
+fn add_quad(x: ptr<function, array<Row, TILE_M>>, q: u32, w: mat4x4<f32>) {
     for (var i = 0u; i < TILE_M; i += 1u) {
-        sums[i * TILE_Q + q] = sixteen_products((*x)[i], w0, w1, w2, w3, sums[i * TILE_Q + q]);
+        sums[i * TILE_Q + q] = sixteen_products((*x)[i], w[0], w[1], w[2], w[3], sums[i * TILE_Q + q]);
     }
 }
 
@@ -63,11 +65,22 @@ fn main(
     let quad = quad_place(matrices.y, first_quad);
     let next_quad = quad_place(matrices.y, first_quad + GROUP_X);
     var places = row_places(first_row);
-    for (var k = begin; k < end; k += 1u) {
+    var k = begin;
+    if (STEPS == 2u) {
+        for (; k + 1u < end; k += 2u) {
+            let first = read_quad(k, quad);
+            let second = read_quad(k + 1u, quad);
+            var x = fetch_rows(&places, k);
+            add_quad(&x, 0u, first);
+            x = fetch_rows(&places, k + 1u);
+            add_quad(&x, 0u, second);
+        }
+    }
+    for (; k < end; k += 1u) {
         var x = fetch_rows(&places, k);
-        add_quad(&x, 0u, k, quad);
+        add_quad(&x, 0u, read_quad(k, quad));
         if (TILE_Q > 1u) {
-            add_quad(&x, 1u, k, next_quad);
+            add_quad(&x, 1u, read_quad(k, next_quad));
         }
     }
 

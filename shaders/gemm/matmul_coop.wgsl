@@ -15,7 +15,7 @@
 //# import gemm/zero_point
 //# import epilogue/tables
 //# needs SumMatrix: gemm/coop_size_*
-//# needs load_weight: gemm/weights_*
+//# needs expand_weight, weight: gemm/weights_*
 //# needs row_parameters: gemm/row_parameters_*
 //# constants GROUP_Y, LHS_FLIP, STEP, TILE_M, WEIGHT_ZERO_POINT
 
@@ -66,7 +66,7 @@ fn main(
                 let column = slot / (BLOCK_N / 4u) % 4u;
                 let k = start + slot / BLOCK_N;
                 let k_row = weight_batch * params.k_vecs + min(k, params.k_vecs - 1u);
-                let codes = load_weight(weight_at(weight_place(block_quad + quad), k_row, column));
+                let codes = expand_weight(weight[weight_at(weight_place(block_quad + quad), k_row, column)]);
                 stage(TILE_M + quad * 4u + column, slot / BLOCK_N, select(vec4<u32>(0u), codes, k < params.k_vecs));
             }
             workgroupBarrier();

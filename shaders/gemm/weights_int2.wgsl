@@ -9,9 +9,10 @@
 
 @group(0) @binding(2) var<storage, read> weight: array<u32>;
 
-fn load_weight(at: u32) -> vec4<u32> {
-    let word = weight[at];
-    return (vec4<u32>(word) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u);
+alias PackedWeight = u32;
+
+fn expand_weight(packed: PackedWeight) -> vec4<u32> {
+    return (vec4<u32>(packed) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u);
 }
 
 fn weight_column(index: u32) -> vec2<i32> {

@@ -10,9 +10,10 @@
 
 @group(0) @binding(2) var<storage, read> weight: array<vec2<u32>>;
 
-fn load_weight(at: u32) -> vec4<u32> {
-    let words = weight[at];
-    return vec4<u32>(words.x, words.x >> 4u, words.y, words.y >> 4u) & vec4<u32>(0x0f0f0f0fu);
+alias PackedWeight = vec2<u32>;
+
+fn expand_weight(packed: PackedWeight) -> vec4<u32> {
+    return vec4<u32>(packed.x, packed.x >> 4u, packed.y, packed.y >> 4u) & vec4<u32>(0x0f0f0f0fu);
 }
 
 fn weight_column(index: u32) -> vec2<i32> {

@@ -6,8 +6,10 @@
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>;
 
-fn load_weight(at: u32) -> vec4<u32> {
-    return weight[at];
+alias PackedWeight = vec4<u32>;
+
+fn expand_weight(packed: PackedWeight) -> vec4<u32> {
+    return packed;
 }
 
 fn weight_column(index: u32) -> vec2<i32> {

@@ -10,7 +10,7 @@
 //# import gemm/weight_panels
 //# import gemm/dot
 //# params tail
-//# needs load_weight: gemm/weights_*
+//# needs expand_weight, weight: gemm/weights_*
 //# constants BUFFERS, GROUP_X, GROUP_Y, QUAD_STEP, STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
@@ -45,7 +45,7 @@ fn stage_weights(thread: u32, start: u32, block_quad: u32, first_row: u32, k_vec
     for (var slot = thread; slot < WEIGHT_VECS; slot += THREADS) {
         let place = weight_place(block_quad + slot % BLOCK_Q);
         let k = start + slot / BLOCK_N;
-        let word = load_weight(weight_at(place, first_row + min(k, k_vecs - 1u), slot / BLOCK_Q % 4u));
+        let word = expand_weight(weight[weight_at(place, first_row + min(k, k_vecs - 1u), slot / BLOCK_Q % 4u)]);
         staged_weight[buffer_of(start) * WEIGHT_VECS + slot] = select(vec4<u32>(0u), word, k < k_vecs);
     }
 }

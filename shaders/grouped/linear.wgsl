@@ -11,6 +11,9 @@
 // are of two layers. Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl. A run is a range of steps that share all scales. It has at most RUN steps, so
 // that i32 holds its sums.
 //
+// If ONE_STEP a group is one step. Then, if a row has one scale, STEPS may be 2: a turn of the loop takes two steps of a single quad, and
+// reads the weights and scales of both first, so that more bytes are on their way at once.
+//
 // Meaning: reference/linear.rs. Candidates: kernels/grouped/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
 //# import gemm/tile_order
 //# import grouped/params
@@ -18,7 +21,7 @@
 //# import gemm/fetch_rows
 //# import gemm/reduce_split_k_floats
 //# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
-//# needs PANEL, Place, codes_at, weight: grouped/scale_streams
+//# needs PANEL, Place, Scales, codes_at, weight: grouped/scale_streams
 //# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, row_scale, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*
 //# needs expert_of, lhs_row_of: grouped/expert_*
@@ -26,7 +29,7 @@
 //# needs load_bias: grouped/bias_*
 //# needs GATED, gated, quad_of: grouped/quads_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32, epilogue/store_three, epilogue/store_two
-//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_ONE, LHS_SUMS, ONE_STEP, PACKED, TILE_M, TILE_Q, WEIGHT_HALVES
+//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_ONE, LHS_SUMS, ONE_STEP, PACKED, STEPS, TILE_M, TILE_Q, WEIGHT_HALVES
 
 const RUN: u32 = 1024u;
 
@@ -129,9 +132,8 @@ fn add_piece(
 // The products of each row with four columns along a whole step, scaled and added to the totals: no sums live between steps.
 fn add_scaled_quad(
     lower: ptr<function, array<Row, TILE_M>>, upper: ptr<function, array<Row, TILE_M>>,
-    packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, group: u32,
+    packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, scales: Scales,
 ) {
-    let scales = group_scales(places[q], group);
     let l0 = expand(packed, q * BITS, 0u, 0u, 0u);
     let l1 = expand(packed, q * BITS, 1u, 0u, 0u);
     let l2 = expand(packed, q * BITS, 2u, 0u, 0u);
@@ -160,6 +162,13 @@ fn add_scaled_quad(
         }
         totals[i * TILE_Q + q] += scaled(products, total, codes, lhs_scales[i], 32u, scales);
     }
+}
+
+// The same for the first quad, with rows that it reads itself.
+fn add_whole_step(lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, scales: Scales) {
+    var lower = fetch_rows(lhs_places, step * 2u);
+    var upper = fetch_rows(lhs_places, step * 2u + 1u);
+    add_scaled_quad(&lower, &upper, packed, 0u, scales);
 }
 
 // The result of four columns of a row; zeros if no expert is selected.
@@ -209,6 +218,19 @@ fn main(
     if (step < end) {
         read_lhs_scales(lhs_group);
     }
+    if (STEPS == 2u) {
+        for (; step + 1u < end; step += 2u) {
+            var first: array<vec4<u32>, PACKED>;
+            var second: array<vec4<u32>, PACKED>;
+            read_quad(&first, 0u);
+            read_quad(&second, 0u);
+            let first_scales = group_scales(places[0], step);
+            let second_scales = group_scales(places[0], step + 1u);
+            add_whole_step(&lhs_places, &first, step, first_scales);
+            add_whole_step(&lhs_places, &second, step + 1u, second_scales);
+        }
+        weight_group = step;
+    }
     while (step < end) {
         let group_end = (weight_group + 1u) * params.group_steps;
         let lhs_group_end = (lhs_group + 1u) * params.lhs_group_steps;
@@ -223,9 +245,9 @@ fn main(
             if (ONE_STEP) {
                 var lower = fetch_rows(&lhs_places, step * 2u);
                 var upper = fetch_rows(&lhs_places, step * 2u + 1u);
-                add_scaled_quad(&lower, &upper, &packed, 0u, weight_group);
+                add_scaled_quad(&lower, &upper, &packed, 0u, group_scales(places[0], weight_group));
                 if (TILE_Q > 1u) {
-                    add_scaled_quad(&lower, &upper, &packed, 1u, weight_group);
+                    add_scaled_quad(&lower, &upper, &packed, 1u, group_scales(places[TILE_Q - 1u], weight_group));
                 }
                 continue;
             }

@@ -253,7 +253,7 @@ fn launch(
     program = epilogue::link_store_reals(program, output.dtype(), operands.post_op);
     program = match tile.tiling {
         Tiling::Workgroup(staging) => staging.link(program),
-        _ => tile.link_rows(program),
+        _ => tile.link_rows(program).constant("STEPS", tile.steps(4)),
     };
     if operands.bias.is_some() {
         program = program.with(&program::SMALL_INPUTS_BIAS);

@@ -270,8 +270,12 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
         .constant("ROW_ENTRIES", epilogue.stage.row_stride() != 0);
     program = match tile.tiling {
         Tiling::Workgroup(staging) => staging.link(program),
-        Tiling::Registers | Tiling::SubgroupBroadcast => tile.link_rows(program).with(&program::REDUCE_SPLIT_K_NONE),
-        Tiling::SplitK => tile.link_rows(program).with(&program::REDUCE_SPLIT_K),
+        Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::SplitK => {
+            let sliced = tile.tiling == Tiling::SplitK;
+            tile.link_rows(program)
+                .with(if sliced { &program::REDUCE_SPLIT_K } else { &program::REDUCE_SPLIT_K_NONE })
+                .constant("STEPS", tile.steps(product.weight_bits as u32 / 2))
+        }
         Tiling::CoopMatrix => program.constant("STEP", coop::STEP),
     };
     // Cooperative matrices multiply int8. Loops with barriers take minutes to compile with written-out products.

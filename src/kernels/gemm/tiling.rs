@@ -104,6 +104,17 @@ impl Tile {
         if self.tiling == Tiling::SplitK { self.group[1] } else { 1 }
     }
 
+    /// Steps along k of a turn of the loop, given the words of a column's weights in a step. All weights of a turn are read before its
+    /// first products, so that a device with few invocations has enough bytes on their way: eight words of each column. Tiles of
+    /// more rows or quads would need too many registers.
+    pub(crate) fn steps(self, words: u32) -> u32 {
+        if self.tiling == Tiling::SplitK && self.rows == 1 && self.quads == 1 {
+            (8 / words.max(1)).clamp(1, 4)
+        } else {
+            1
+        }
+    }
+
     /// Rows and columns of a workgroup.
     pub(crate) fn block(self) -> [usize; 2] {
         let ([x, y], columns) = (self.group, self.quads * 4);

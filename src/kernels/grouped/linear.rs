@@ -464,6 +464,7 @@ fn program(
     let codes = matrix.format().codes;
     // A whole step of codes at a time fits the registers of a GPU; on a CPU it is a tenth slower (benches/NOTES.md).
     let one_step = caps.is_gpu() && op.lhs().dtype().is_8_bit() && matrix.layout().padded_group == 32 && !lhs_halves;
+    let has_row_scale = op.lhs_scales().is_some_and(|scales| scales.groups == 1);
     let shifted = matrix.format().scales.shift() != OffsetKind::None;
     // The quads whose packed codes are read at once.
     let quads = if tile.tiling == Tiling::CoopMatrix { 1 } else { tile.quads };
@@ -503,8 +504,9 @@ fn program(
             .constant("TILE_Q", tile.quads)
             .constant("CODE_SUMS", lhs_zeros)
             .constant("CODE_FLIP", code_flip)
-            .constant("LHS_ONE", op.lhs_scales().is_some_and(|scales| scales.groups == 1))
+            .constant("LHS_ONE", has_row_scale)
             .constant("ONE_STEP", one_step)
+            .constant("STEPS", if one_step && has_row_scale { tile.steps(codes.bits() as u32).min(2) } else { 1 })
             .constant("FLOAT_SUMS", fits_f32(op, code_bias))
             .constant("HALVES", weight_halves || lhs_halves)
             .constant("WEIGHT_HALVES", weight_halves)

@@ -230,13 +230,15 @@ pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
     let scheduler = Scheduler::of(caps);
 
     let vecs = (turn.codes * turn.bytes[0] / 16.0).max(1.0);
+    // Steps whose weights are loaded at once.
+    let steps = f64::from(tile.steps((turn.codes * turn.bytes[1] / 4.0) as u32));
     let uniform = tile.group[1] == 1 && tile.group[0] >= caps.lanes;
     let row = if uniform { turn.row * UNIFORM_ROWS } else { turn.row };
     let row_registers = if uniform && scheduler.scalar_rows { 0.0 } else { turn.registers[0] };
     let output = turn.output + turn.dots * scheduler.dot;
     let slots = turn.fixed + rows * row + columns * turn.column + rows * columns * output;
     let (slots, latency) = match tile.tiling {
-        Tiling::Registers | Tiling::SplitK => (slots, LATENCY),
+        Tiling::Registers | Tiling::SplitK => (slots, LATENCY / steps),
         Tiling::SubgroupBroadcast => (slots + BROADCAST * 4.0 * vecs * rows, LATENCY),
         // A step is loaded at once, and its latency is shared by its turns.
         Tiling::Workgroup(staging) => {
