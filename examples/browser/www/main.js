@@ -34,7 +34,7 @@ function onClick(button, verdict, work) {
 }
 
 async function product(page) {
-  const { gpu, reference } = JSON.parse(await page.product());
+  const [gpu, reference] = [await page.product(), page.product_by_reference()];
   element("product-gpu").textContent = gpu.join("  ");
   element("product-reference").textContent = reference.join("  ");
   const equal = gpu.every((code, i) => code === reference[i]);
