@@ -339,7 +339,10 @@
 //!   async forms exist in a browser. Natively a future may do its work, and block, in its first poll.
 //! * **A secure context.** Browsers show WebGPU only to pages from https or localhost; [`Error::NoAdapter`](crate::Error::NoAdapter)
 //!   says so. A Worker has it too. Work of the processor holds the thread that does it: the [reference](crate::reference), packing
-//!   of weights while planning (0.5 s for 16 M codes), quantization and import. Do it in a Worker, where a page must not stand still.
+//!   of weights while planning (0.5 s for 16 M codes), quantization and import. Do it in a Worker, where a page must not stand still:
+//!   load the module there too, import or quantize, and post [`PackedWeights::words`](crate::weights::PackedWeights::words) as a
+//!   transferred array. The page makes them weights with [`PackedWeights::from_words`](crate::weights::PackedWeights::from_words),
+//!   which packs nothing. `examples/browser/www/packing.js` is such a Worker.
 //! * **Errors come later.** A call that the browser refuses returns `Ok`. [`Context::check`], [`Context::download`], [`Context::run`],
 //!   [`Plan::run`](crate::Plan::run) and [`Plan::warm_up`] wait for the errors so far and return the first.
 //! * **Memory comes back when it is destroyed.** A browser collects a dropped buffer by the size of its handle, not of its contents.

@@ -35,6 +35,8 @@ mod observer;
 #[path = "../../conformance/ops.rs"]
 mod ops;
 #[cfg(feature = "lab")]
+mod packing;
+#[cfg(feature = "lab")]
 #[path = "../../conformance/qat.rs"]
 mod qat;
 
