@@ -339,7 +339,10 @@
 //!   async forms exist in a browser. Natively a future may do its work, and block, in its first poll.
 //! * **A secure context.** Browsers show WebGPU only to pages from https or localhost; [`Error::NoAdapter`](crate::Error::NoAdapter)
 //!   says so. A Worker has it too. Work of the processor holds the thread that does it: the [reference](crate::reference), packing
-//!   of weights while planning (0.5 s for 16 M codes), quantization and import. Do it in a Worker, where a page must not stand still.
+//!   of weights while planning (0.5 s for 16 M codes), quantization and import. Do it in a Worker, where a page must not stand still:
+//!   load the module there too, import or quantize, and post [`PackedWeights::words`](crate::weights::PackedWeights::words) as a
+//!   transferred array. The page makes them weights with [`PackedWeights::from_words`](crate::weights::PackedWeights::from_words),
+//!   which packs nothing. `examples/browser/www/packing.js` is such a Worker.
 //! * **Errors come later.** A call that the browser refuses returns `Ok`. [`Context::check`], [`Context::download`], [`Context::run`],
 //!   [`Plan::run`](crate::Plan::run) and [`Plan::warm_up`] wait for the errors so far and return the first.
 //! * **Memory comes back when it is destroyed.** A browser collects a dropped buffer by the size of its handle, not of its contents.
@@ -352,8 +355,8 @@
 //! * **Absent.** Subgroups and matrix units, which wgpu doesn't offer there, so the kernels that use them; the pipeline cache; pages of
 //!   `evaluate`. Dot products of bytes and f16 are there if the browser has them.
 //! * **Panics.** WebAssembly has no unwinding by default: a panic ends the module. No public call panics.
-//! * **Size.** The README's product in a module of its own takes 350 KB, compressed, with `opt-level = "z"`, `lto = true`,
-//!   `codegen-units = 1` and `panic = "abort"`; some 15 KB less with a standard library that is built for size, which takes nightly's
+//! * **Size.** The README's product in a module of its own takes 299 KB, compressed, with `opt-level = "z"`, `lto = true`,
+//!   `codegen-units = 1` and `panic = "abort"`. The feature `float` adds 28 KB, and `transformer` 100. It is some 15 KB less with a standard library that is built for size, which takes nightly's
 //!   `-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size`.
 //!
 //! # 11. In Burn

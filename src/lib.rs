@@ -107,7 +107,10 @@
 //! people: messages, labels and `Display`. Enums and structs of options and results may grow. An op is made by
 //! `X::new(types of the inputs, what else it needs)`: that is the op's `Result`, or a builder of its options with `.build()`.
 
-#![cfg_attr(not(feature = "wgpu"), allow(dead_code, unused_imports, reason = "devices use the rest"))]
+#![cfg_attr(
+    not(all(feature = "wgpu", feature = "transformer")),
+    allow(dead_code, unused_imports, reason = "devices and further ops use the rest")
+)]
 
 pub use half;
 #[cfg(feature = "wgpu")]

@@ -82,7 +82,7 @@ impl ContextOptions {
         let named = || variable("WGPU_BACKEND").map(|list| wgpu::Backends::from_comma_list(&list));
         let backends = self.backends.or_else(named).unwrap_or(wgpu::Backends::all());
         let name = self.adapter_name.clone().or_else(|| variable("WGPU_ADAPTER_NAME"));
-        (backends, name.unwrap_or_default().to_lowercase())
+        (backends, name.unwrap_or_default().to_ascii_lowercase())
     }
 }
 
@@ -250,7 +250,7 @@ impl Context {
         }
         let adapters = instance.enumerate_adapters(backends).await;
         let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
-        let found = adapters.into_iter().zip(&names).find(|(_, n)| n.to_lowercase().contains(name));
+        let found = adapters.into_iter().zip(&names).find(|(_, n)| n.to_ascii_lowercase().contains(name));
         found
             .map(|(adapter, _)| adapter)
             .ok_or_else(|| Error::NoAdapter(format!("none of {names:?} is named like \"{name}\"")))

@@ -127,7 +127,6 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T> {
 /// Errors of calls that have ended, in a browser.
 #[cfg(target_arch = "wasm32")]
 mod later {
-    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
     use std::task::{Poll, Waker};
 
@@ -138,11 +137,11 @@ mod later {
     #[derive(Debug, Clone, Default)]
     pub(in crate::gpu) struct Later(Arc<Mutex<State>>);
 
-    /// Calls are numbered.
+    /// Calls are numbered in order.
     #[derive(Debug, Default)]
     struct State {
         next: u64,
-        open: BTreeSet<u64>,
+        open: Vec<u64>,
         errors: Vec<(u64, Error)>,
         /// The errors of calls before this one have been returned.
         told: u64,
@@ -159,12 +158,12 @@ mod later {
             let mut state = lock(&shared);
             let call = state.next;
             state.next += 1;
-            state.open.insert(call);
+            state.open.push(call);
             drop(state);
             wasm_bindgen_futures::spawn_local(async move {
                 let error = error.await;
                 let mut state = lock(&shared);
-                state.open.remove(&call);
+                state.open.retain(|&open| open != call);
                 if let Some(error) = error {
                     log::warn!("{error}");
                     if state.errors.len() == MOST_ERRORS {

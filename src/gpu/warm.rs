@@ -11,6 +11,7 @@ use super::pipeline::Pipeline;
 use super::plan::Variant;
 use super::wait::idle;
 use crate::error::Result;
+use crate::numeric::sort_indices;
 
 /// True if a program has been launched, so that the driver has made its machine code.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub(super) async fn launch_once(context: &Context, variant: &Variant, pipelines:
     }
     let mut new: Vec<usize> = (0..pipelines.len()).collect();
     new.retain(|&i| !pipelines[i].launched.0.load(Ordering::Relaxed));
-    new.sort_by_key(|&i| Arc::as_ptr(&pipelines[i]).addr());
+    sort_indices(&mut new, |i| Arc::as_ptr(&pipelines[i]).addr());
     new.dedup_by_key(|&mut i| Arc::as_ptr(&pipelines[i]));
     if new.is_empty() {
         return Ok(());

@@ -4,6 +4,7 @@
 //! It is public with the feature `unstable-kernels`, for tools that read, test or time programs. Any release may change it: semantic
 //! versioning doesn't hold here.
 
+#[cfg(feature = "transformer")]
 mod attention;
 #[cfg(feature = "calibrate")]
 mod calibrate;
@@ -13,6 +14,7 @@ mod convert;
 mod elementwise;
 mod epilogue;
 mod gemm;
+#[cfg(feature = "transformer")]
 mod grouped;
 mod heuristics;
 mod launch;
@@ -147,6 +149,11 @@ fn line_candidates(
         scratch: Vec::new(),
     };
     line_groups(caps).map(candidate).collect()
+}
+
+/// Adds the WGSL file that makes float32 of float16.
+fn link_float16(program: Program, caps: &DeviceCaps) -> Program {
+    program.with(if caps.unpack_f16 { &launch::program::FLOAT16_UNPACK } else { &launch::program::FLOAT16_INTEGERS })
 }
 
 /// Four words with 0x01 for each of the first `count` (at most 16) bytes.

@@ -6,6 +6,7 @@ pub(crate) mod format;
 mod minifloat;
 mod narrow;
 pub(crate) mod rounding;
+mod sort;
 
 pub(crate) use block::BlockScales;
 pub use block::{BlockFormat, BlockRounding};
@@ -14,6 +15,7 @@ pub(crate) use format::{Encoding, each_dtype, element};
 pub use minifloat::*;
 pub use narrow::*;
 pub(crate) use rounding::{Multiplier, Rounding};
+pub(crate) use sort::{sort_indices, sort_indices_by};
 
 /// A scale and a zero point: `real = scale · (code − zero_point)`. Dynamic quantization computes them on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]

@@ -121,6 +121,15 @@ impl PostOp {
         fits && symmetric && op.output().dtype() == DType::Int8 && shape.rank() == 2 && shape.row_length() > 0
     }
 
+    /// True if float32 sums of products can pass through it before they are stored.
+    fn follows_product(&self) -> bool {
+        match self {
+            Self::FloatUnary(op) => op.function.slope().is_some(),
+            Self::FloatBinary(op, _) => op.arithmetic.passes_errors(),
+            _ => false,
+        }
+    }
+
     /// True if elements that `first` makes can pass through it before they are stored.
     fn follows(&self, first: &Op) -> bool {
         match first {
@@ -128,12 +137,12 @@ impl PostOp {
             Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
                 matches!(self, Self::Table(_) | Self::Add(..))
             }
-            Op::Linear(_) | Op::FloatMatmul(_) => match self {
-                Self::FloatUnary(op) => op.function.slope().is_some(),
-                Self::FloatBinary(op, _) => op.arithmetic.passes_errors(),
-                _ => false,
-            },
+            #[cfg(feature = "float")]
+            Op::FloatMatmul(_) => self.follows_product(),
+            #[cfg(feature = "transformer")]
+            Op::Linear(_) => self.follows_product(),
             Op::FloatUnary(_) => matches!(self, Self::FloatBinary(op, _) if op.arithmetic.passes_errors()),
+            #[cfg(feature = "float")]
             Op::LayerNorm(_) => matches!(self, Self::DynamicQuantize(op) if Self::is_by_row(op)),
             _ => false,
         }

@@ -1,9 +1,13 @@
 //! Descriptors of computations. They are validated when they are made, so that an op that exists is sound. Their computation on a CPU
 //! or a GPU lives in `reference` and `kernels`, which never see each other.
 
+#[cfg(feature = "transformer")]
 mod append;
+#[cfg(feature = "transformer")]
 mod append_quantized;
+#[cfg(feature = "float")]
 mod arg_max;
+#[cfg(feature = "transformer")]
 mod attention;
 mod binary;
 mod block;
@@ -13,6 +17,7 @@ mod conv;
 #[cfg(feature = "train")]
 mod cross_entropy;
 mod dynamic;
+#[cfg(feature = "transformer")]
 mod embedding;
 #[cfg(feature = "train")]
 mod fake_quantize;
@@ -21,14 +26,21 @@ mod fake_requantize;
 mod float_binary;
 #[cfg(feature = "train")]
 mod float_conv;
+#[cfg(feature = "float")]
 mod float_matmul;
+#[cfg(feature = "float")]
 mod float_pool;
 mod float_unary;
 mod fused;
+#[cfg(feature = "float")]
 mod gather;
+#[cfg(feature = "transformer")]
 mod joint_linear;
+#[cfg(feature = "float")]
 mod layer_norm;
+#[cfg(feature = "transformer")]
 mod linear;
+#[cfg(feature = "transformer")]
 mod linear_conv;
 mod matmul;
 #[cfg(feature = "calibrate")]
@@ -39,17 +51,24 @@ mod output;
 mod pad;
 mod pool;
 mod quantize;
+#[cfg(feature = "transformer")]
 mod quantize_weights;
 mod quantized_arithmetic;
+#[cfg(feature = "float")]
 mod quantized_softmax;
+#[cfg(feature = "float")]
 mod reduce;
 mod requantize;
 mod reshape;
 mod resize;
+#[cfg(feature = "transformer")]
 mod rotary;
+#[cfg(feature = "transformer")]
 mod rotary_append;
+#[cfg(feature = "float")]
 mod select;
 mod slice;
+#[cfg(feature = "float")]
 mod softmax;
 #[cfg(feature = "calibrate")]
 mod step_from_range;
@@ -57,12 +76,15 @@ mod step_from_range;
 mod sum;
 mod sums;
 mod table;
+#[cfg(feature = "float")]
 mod top_k;
 mod transpose;
 mod unfold;
 mod window;
 
+#[cfg(feature = "transformer")]
 pub use attention::AttentionBuilder;
+#[cfg(feature = "transformer")]
 pub(crate) use attention::Cache;
 #[cfg(feature = "onnx")]
 pub(crate) use binary::lhs_is_repeated;
@@ -75,6 +97,7 @@ pub(crate) use concat::Joined;
 pub use conv::ConvBuilder;
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantizeBuilder};
+#[cfg(feature = "transformer")]
 pub use embedding::EmbeddingBuilder;
 #[cfg(feature = "train")]
 pub use fake_quantize::{FakeQuantizeBuilder, Grid};
@@ -85,13 +108,19 @@ pub use float_binary::Arithmetic;
 pub(crate) use float_conv::four;
 #[cfg(feature = "train")]
 pub use float_conv::{ConvPass, FloatConvBuilder, Windows};
+#[cfg(feature = "float")]
 pub use float_matmul::FloatMatmulBuilder;
+#[cfg(feature = "float")]
 pub use float_pool::FloatPoolBuilder;
 pub use float_unary::Function;
 pub(crate) use fused::PostOp;
+#[cfg(feature = "float")]
 pub use layer_norm::LayerNormBuilder;
+#[cfg(feature = "transformer")]
 pub(crate) use linear::LhsScales;
+#[cfg(feature = "transformer")]
 pub use linear::LinearBuilder;
+#[cfg(feature = "transformer")]
 pub use linear_conv::LinearConvBuilder;
 pub(crate) use matmul::Sizes;
 pub use matmul::{MatmulBuilder, Operand};
@@ -105,14 +134,18 @@ pub use pad::PadMode;
 pub use pool::{PoolBuilder, PoolKind};
 pub use quantize::{DequantizeBuilder, QuantizeBuilder};
 pub use quantized_arithmetic::QuantizedArithmetic;
+#[cfg(feature = "float")]
 pub use reduce::Reduction;
 pub(crate) use resize::Interpolation;
 pub use resize::{Coordinates, Nearest, ResizeBuilder};
+#[cfg(feature = "transformer")]
 pub use rotary::RotaryPairs;
 pub(crate) use slice::Indices;
 pub use slice::SliceBuilder;
+#[cfg(feature = "float")]
 pub use softmax::SoftmaxBuilder;
 pub(crate) use table::code_of;
+#[cfg(feature = "float")]
 pub use top_k::TopKBuilder;
 pub use unfold::UnfoldBuilder;
 pub use window::Padding;
@@ -206,20 +239,22 @@ ops! {
         binary: Add, Multiply;
         pool: Pool;
         table: Table;
-        quantized_softmax: QuantizedSoftmax;
         cast: Cast;
+        block: BlockQuantize, BlockDequantize;
         concat: Concat;
         fused: Fused;
-        linear: Linear;
-        joint_linear: JointLinear;
-        embedding: Embedding;
-        quantize_weights: QuantizeWeights;
         unfold: Unfold;
-        linear_conv: LinearConv;
-        block: BlockQuantize, BlockDequantize;
-        float_matmul: FloatMatmul;
         float_unary: FloatUnary;
         float_binary: FloatBinary;
+        transpose: Transpose;
+        slice: Slice;
+        pad: Pad;
+        reshape: Reshape;
+        resize: Resize;
+    }
+    cfg(feature = "float") {
+        quantized_softmax: QuantizedSoftmax;
+        float_matmul: FloatMatmul;
         select: Select;
         reduce: Reduce;
         float_pool: FloatPool;
@@ -228,16 +263,18 @@ ops! {
         layer_norm: LayerNorm;
         arg_max: ArgMax;
         top_k: TopK;
+    }
+    cfg(feature = "transformer") {
+        linear: Linear;
+        joint_linear: JointLinear;
+        embedding: Embedding;
+        quantize_weights: QuantizeWeights;
+        linear_conv: LinearConv;
         append: Append;
         append_quantized: AppendQuantized;
         attention: Attention;
         rotary: Rotary;
         rotary_append: RotaryAppend;
-        transpose: Transpose;
-        slice: Slice;
-        pad: Pad;
-        reshape: Reshape;
-        resize: Resize;
     }
     cfg(feature = "calibrate") {
         observe: ObserveRange, ObserveHistogram;
@@ -324,7 +361,9 @@ impl Op {
     /// The inputs that the outputs replace, in their order, if these inputs are states of a graph. Empty for an op that replaces none.
     pub(crate) fn overwrites(&self) -> &'static [usize] {
         match self {
+            #[cfg(feature = "transformer")]
             Self::Append(_) => &[0],
+            #[cfg(feature = "transformer")]
             Self::AppendQuantized(_) | Self::RotaryAppend(_) => &[0, 1],
             _ => &[],
         }
@@ -334,8 +373,11 @@ impl Op {
     pub(crate) fn least_rows(&self) -> usize {
         match self {
             Self::Slice(op) => op.rows_from_end(),
+            #[cfg(feature = "float")]
             Self::TopK(op) if op.inputs()[0].shape().rank() == 1 => op.k(),
+            #[cfg(feature = "float")]
             Self::ArgMax(op) if op.inputs()[0].shape().rank() == 1 => 1,
+            #[cfg(feature = "float")]
             Self::Reduce(op) => op.least_rows(),
             _ => 0,
         }
@@ -343,13 +385,19 @@ impl Op {
 
     /// True if it uses each of its dynamic parameters. A cache may hold anything at positions that nobody reads.
     pub(crate) fn uses_all_parameters(&self) -> bool {
-        !matches!(self, Self::Append(_) | Self::AppendQuantized(_) | Self::Attention(_))
+        match self {
+            #[cfg(feature = "transformer")]
+            Self::Append(_) | Self::AppendQuantized(_) | Self::Attention(_) => false,
+            _ => true,
+        }
     }
 
     /// Refuses dynamic parameters among the inputs that it uses and no range could have given. Others pass.
     pub(crate) fn check_parameters(&self, inputs: &[&Tensor]) -> Result<()> {
         match self {
+            #[cfg(feature = "transformer")]
             Self::Append(_) | Self::AppendQuantized(_) => Ok(()),
+            #[cfg(feature = "transformer")]
             Self::Attention(op) => op.check_parameters(inputs),
             // They describe the first input.
             _ => inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor)),
@@ -376,6 +424,7 @@ impl Op {
             Self::Add(op) => op.clamped(low, high).into(),
             Self::Multiply(op) => op.clamped(low, high).into(),
             Self::Pool(op) => op.clamped(low, high)?.into(),
+            #[cfg(feature = "float")]
             Self::QuantizedSoftmax(op) => op.clamped(low, high).into(),
             Self::Fused(op) => op.clamped(low, high)?.into(),
             _ => return None,
@@ -392,9 +441,13 @@ impl Op {
     /// The packed weights of the op.
     fn all_weights(&self) -> Vec<&Arc<PackedWeights>> {
         match self {
+            #[cfg(feature = "transformer")]
             Self::Linear(op) => vec![op.weights()],
+            #[cfg(feature = "transformer")]
             Self::JointLinear(op) => op.layers().iter().map(Linear::weights).collect(),
+            #[cfg(feature = "transformer")]
             Self::LinearConv(op) => vec![op.linear().weights()],
+            #[cfg(feature = "transformer")]
             Self::Embedding(op) => vec![op.weights()],
             Self::Fused(op) => op.first().all_weights(),
             _ => Vec::new(),
@@ -409,9 +462,11 @@ impl Op {
         };
         match self {
             Self::Matmul(op) => constant(op.rhs()),
+            #[cfg(feature = "float")]
             Self::FloatMatmul(op) => constant(op.rhs()),
             Self::Conv(op) => Some(op.weights().tensor_type().to_string()),
             Self::Fused(op) => op.first().weights_description(),
+            #[cfg(feature = "transformer")]
             Self::JointLinear(op) => Some(op.whole().weights().to_string()),
             _ => self.all_weights().first().map(|weights| weights.to_string()),
         }

@@ -3,6 +3,8 @@
 
 use std::cmp::Reverse;
 
+use crate::numeric::sort_indices;
+
 /// Sizes and offsets are multiples of this many bytes: the coarsest alignment of a storage binding that WebGPU lets a device
 /// require.
 pub(crate) const ALIGNMENT: u64 = 256;
@@ -106,15 +108,15 @@ fn occupying(intervals: &[Lifetime]) -> Vec<usize> {
 
 /// The steps at which tensors come into memory, in order, and the bytes in memory then.
 fn live(intervals: &[Lifetime]) -> Vec<(usize, u64)> {
-    let mut firsts: Vec<_> = occupying(intervals).into_iter().map(|i| intervals[i]).collect();
+    let mut firsts = occupying(intervals);
     let mut lasts = firsts.clone();
-    firsts.sort_unstable_by_key(|interval| interval.first);
-    lasts.sort_unstable_by_key(|interval| interval.last);
+    sort_indices(&mut firsts, |i| intervals[i].first);
+    sort_indices(&mut lasts, |i| intervals[i].last);
 
-    let mut gone = lasts.iter().peekable();
+    let mut gone = lasts.iter().map(|&i| &intervals[i]).peekable();
     let mut bytes = 0;
     let mut live: Vec<(usize, u64)> = vec![];
-    for come in &firsts {
+    for come in firsts.iter().map(|&i| &intervals[i]) {
         bytes += come.bytes;
         while let Some(interval) = gone.next_if(|interval| interval.last < come.first) {
             bytes -= interval.bytes;
@@ -138,7 +140,7 @@ fn two_stacks(intervals: &[Lifetime]) -> Option<Vec<u64>> {
     let peak = live_peak(intervals);
     let mut offsets = vec![0; intervals.len()];
     let mut order = occupying(intervals);
-    order.sort_by_key(|&i| intervals[i].first);
+    sort_indices(&mut order, |i| intervals[i].first);
     let mut stacks = [vec![], vec![]];
     for i in order {
         let is_free = |stack: &Vec<usize>| stack.last().is_none_or(|&j| intervals[j].last < intervals[i].first);
@@ -232,8 +234,9 @@ fn starting_orders(intervals: &[Lifetime]) -> Vec<Vec<usize>> {
 
 /// The tensors that are not empty, by decreasing key.
 fn descending(intervals: &[Lifetime], key: impl Fn(&Lifetime) -> [u64; 3]) -> Vec<usize> {
+    let keys: Vec<_> = intervals.iter().map(key).collect();
     let mut order = occupying(intervals);
-    order.sort_by_cached_key(|&i| Reverse(key(&intervals[i])));
+    sort_indices(&mut order, |i| Reverse(keys[i]));
     order
 }
 
@@ -294,7 +297,7 @@ fn cut(intervals: &[Lifetime], offsets: &[u64]) -> Layout {
     let mut places = vec![Place { buffer: 0, offset: 0 }; intervals.len()];
     let mut buffers = vec![];
     let mut order = occupying(intervals);
-    order.sort_by_key(|&i| offsets[i]);
+    sort_indices(&mut order, |i| offsets[i]);
     let (mut start, mut end) = (0, 0);
     for i in order {
         if offsets[i] >= end {

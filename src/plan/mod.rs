@@ -6,6 +6,8 @@ mod device_limits;
 mod execute;
 mod export;
 mod fuse;
+#[cfg(feature = "transformer")]
+mod fuse_layers;
 mod graph;
 mod memory;
 mod order;

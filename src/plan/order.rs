@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::memory::{Lifetime, aligned, live_peak};
+use crate::numeric::sort_indices;
 
 /// A step: the tensors that it reads and writes, by index.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +20,7 @@ impl Node {
     /// The tensors that it reads or writes, each once.
     fn tensors(&self) -> Vec<usize> {
         let mut tensors: Vec<usize> = self.reads.iter().chain(&self.writes).copied().collect();
-        tensors.sort_unstable();
+        sort_indices(&mut tensors, |tensor| tensor);
         tensors.dedup();
         tensors
     }
@@ -86,7 +87,7 @@ impl Dependencies {
                 before[node].append(&mut reads_since[t]);
                 last_write[t] = Some(node);
             }
-            before[node].sort_unstable();
+            sort_indices(&mut before[node], |node| node);
             before[node].dedup();
             before[node].retain(|&b| b != node);
         }
@@ -186,7 +187,7 @@ impl Dependencies {
         for node in 0..children.len() {
             let own = self.tensors[node].iter().filter(|&&t| self.users[t][0] == node);
             left[node] = own.map(|&t| self.bytes[t]).sum();
-            children[node].sort_by_key(|&child| Reverse(need[child] - left[child]));
+            sort_indices(&mut children[node], |child| Reverse(need[child] - left[child]));
             let mut held = 0i64;
             for &child in &children[node] {
                 need[node] = need[node].max(held.saturating_add(need[child]));

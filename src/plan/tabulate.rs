@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::graph::{Graph, Merged, Step, Value};
-use crate::numeric::DType;
+use crate::numeric::{DType, sort_indices};
 use crate::ops::{Dequantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Requantize, Table, code_of};
 use crate::reference;
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -117,7 +117,7 @@ impl Chain<'_> {
             leaves = self.leaves(&members);
         }
         let input = leaves[0];
-        members.sort_unstable();
+        sort_indices(&mut members, |member| member);
         let is_one_table = members.len() == 1 && matches!(&*step.op, Op::Table(_) | Op::Requantize(_));
         // A step that reads a state stays where it is, because a write may come between.
         if is_one_table || self.graph.is_state(input) {
@@ -187,8 +187,8 @@ impl Chain<'_> {
             });
         }
         let op = over(&step.op, &inputs)?;
-        let outputs = reference::run(&op, &inputs.iter().collect::<Vec<_>>()).ok()?;
-        known.insert(step.outputs[0], outputs.into_iter().next()?);
+        let output = reference::run_pointwise(&op, &inputs.iter().collect::<Vec<_>>())?;
+        known.insert(step.outputs[0], output);
         Some(())
     }
 }

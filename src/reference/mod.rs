@@ -1,9 +1,13 @@
 //! The meaning of every op, in plain loops over single elements: exact where integers are, IEEE f32 where f32 is specified.
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
+#[cfg(feature = "transformer")]
 mod append;
+#[cfg(feature = "transformer")]
 mod append_quantized;
+#[cfg(feature = "float")]
 mod arg_max;
+#[cfg(feature = "transformer")]
 mod attention;
 mod binary;
 mod block;
@@ -14,6 +18,7 @@ mod conv;
 #[cfg(feature = "train")]
 mod cross_entropy;
 mod dynamic;
+#[cfg(feature = "transformer")]
 mod embedding;
 #[cfg(feature = "train")]
 mod fake_quantize;
@@ -22,14 +27,21 @@ mod fake_requantize;
 mod float_binary;
 #[cfg(feature = "train")]
 mod float_conv;
+#[cfg(feature = "float")]
 mod float_matmul;
+#[cfg(feature = "float")]
 mod float_pool;
 mod float_unary;
 mod fused;
+#[cfg(feature = "float")]
 mod gather;
+#[cfg(feature = "transformer")]
 mod joint_linear;
+#[cfg(feature = "float")]
 mod layer_norm;
+#[cfg(feature = "transformer")]
 mod linear;
+#[cfg(feature = "transformer")]
 mod linear_conv;
 mod matmul;
 #[cfg(feature = "calibrate")]
@@ -40,23 +52,31 @@ mod output;
 mod pad;
 mod pool;
 mod quantize;
+#[cfg(feature = "transformer")]
 mod quantize_weights;
+#[cfg(feature = "float")]
 mod quantized_softmax;
 mod rearrange;
+#[cfg(feature = "float")]
 mod reduce;
 mod requantize;
 mod reshape;
 mod resize;
+#[cfg(feature = "transformer")]
 mod rotary;
+#[cfg(feature = "transformer")]
 mod rotary_append;
+#[cfg(feature = "float")]
 mod select;
 mod slice;
+#[cfg(feature = "float")]
 mod softmax;
 #[cfg(feature = "calibrate")]
 mod step_from_range;
 #[cfg(feature = "train")]
 mod sum;
 mod table;
+#[cfg(feature = "float")]
 mod top_k;
 mod transpose;
 mod unfold;
@@ -93,6 +113,23 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     op.check_parameters(inputs)?;
     each!(op, op => op.run(inputs))
+}
+
+/// Runs an op of which each element depends on those at its place only, made for these inputs; `None` for other ops. A program that
+/// plans and asks for nothing else of the reference links no more than these.
+pub(crate) fn run_pointwise(op: &Op, inputs: &[&Tensor]) -> Option<Tensor> {
+    let outputs = match op {
+        Op::Table(op) => op.run(inputs),
+        Op::Add(op) => op.run(inputs),
+        Op::Multiply(op) => op.run(inputs),
+        Op::Requantize(op) => op.run(inputs),
+        Op::Quantize(op) => op.run(inputs),
+        Op::Dequantize(op) => op.run(inputs),
+        Op::FloatUnary(op) => op.run(inputs),
+        Op::FloatBinary(op) => op.run(inputs),
+        _ => return None,
+    };
+    outputs.ok()?.into_iter().next()
 }
 
 /// For each output of an op and each of its elements, one output after the other, how far a device's result may be from [`run`]'s: the

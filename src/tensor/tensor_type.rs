@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Granularity, Quantization, Shape};
 use crate::error::{Result, require};
-use crate::numeric::DType;
+use crate::numeric::{DType, sort_indices};
 
 /// The data type, the shape and, for quantized tensors, the scales and zero points of a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +89,7 @@ impl TensorType {
     pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
         let dims = self.dims();
         let mut sorted = order.to_vec();
-        sorted.sort_unstable();
+        sort_indices(&mut sorted, |axis| axis);
         require!(
             sorted.iter().copied().eq(0..dims.len()),
             "{order:?} is not an order of the {} axes of {self}",

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 use crate::case::{self, Case};
 use crate::compare;
 use crate::device::{on_cpu, on_gpu};
-use crate::{Page, Result, network, told};
+use crate::{Page, Result, layer, network, told};
 
 /// The int8 network of handwritten digits, for one image.
 #[wasm_bindgen]
@@ -19,6 +19,11 @@ pub struct Digits {
 
 #[wasm_bindgen]
 impl Page {
+    /// The codes of the README's product, by the reference.
+    pub fn product_by_reference(&self) -> std::result::Result<Vec<u8>, JsError> {
+        told(product_by_reference())
+    }
+
     /// The digits network, compiled.
     pub async fn digits(&self) -> std::result::Result<Digits, JsError> {
         told(digits(&self.context()).await)
@@ -46,6 +51,11 @@ impl Page {
     pub async fn time_kernel(&self, m: usize, k: usize, n: usize, index: usize) -> std::result::Result<f64, JsError> {
         told(time_kernel(&self.context(), [m, k, n], index).await)
     }
+}
+
+fn product_by_reference() -> Result<Vec<u8>> {
+    let (layer, activations) = layer()?;
+    Ok(reference::run(&layer, &[&activations])?[0].values::<u8>()?.to_vec())
 }
 
 fn verdict(case: &Case, got: Result<Vec<crate::array::Array>>) -> Option<String> {

@@ -1,4 +1,4 @@
-//! lowbit in a browser. The page (`www/`) calls these functions; each returns JSON, or an error's message.
+//! lowbit in a browser. The page (`www/`) calls these functions; each returns numbers or JSON, or throws an error.
 //!
 //! Nothing blocks: a page's event loop must turn. What a native program does by `run_blocking` is `run(…).await` here.
 
@@ -35,12 +35,13 @@ mod observer;
 #[path = "../../conformance/ops.rs"]
 mod ops;
 #[cfg(feature = "lab")]
+mod packing;
+#[cfg(feature = "lab")]
 #[path = "../../conformance/qat.rs"]
 mod qat;
 
 use lowbit::ops::{Matmul, Op, Requantization};
-use lowbit::{Context, DType, Quantization, Tensor, reference};
-use serde_json::json;
+use lowbit::{Context, DType, Quantization, Tensor};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -80,8 +81,8 @@ impl Page {
         self.context.description()
     }
 
-    /// The README's product on the GPU and by the reference, with the bits of both.
-    pub async fn product(&self) -> std::result::Result<String, JsError> {
+    /// The codes of the README's product, by the GPU.
+    pub async fn product(&self) -> std::result::Result<Vec<u8>, JsError> {
         told(product(&self.context).await)
     }
 }
@@ -93,18 +94,21 @@ impl Page {
     }
 }
 
-async fn product(context: &Context) -> Result<String> {
+/// The README's layer and its input.
+pub(crate) fn layer() -> Result<(Op, Tensor)> {
     let activations =
         Tensor::new([2, 4], vec![12u8, 0, 255, 7, 128, 128, 128, 128])?.quantized(Quantization::tensor(0.02, 128))?;
     let weights = Tensor::new([3, 4], vec![1i8, -2, 3, -4, 127, 0, 0, -127, 5, 6, 7, 8])?
         .quantized(Quantization::symmetric_axis(0, [0.01, 0.002, 0.03]))?;
-    let layer: Op = Matmul::new(activations.tensor_type().clone(), weights)
+    let layer = Matmul::new(activations.tensor_type().clone(), weights)
         .transposed()
         .bias(Tensor::new([3], vec![100i32, -50, 0])?)
         .output(Requantization::new(DType::Uint8, 0.05, 10)?.relu())
-        .build()?
-        .into();
-    let gpu = context.run(&layer, &[&activations]).await?;
-    let cpu = reference::run(&layer, &[&activations])?;
-    Ok(json!({ "gpu": gpu[0].values::<u8>()?, "reference": cpu[0].values::<u8>()? }).to_string())
+        .build()?;
+    Ok((layer.into(), activations))
+}
+
+async fn product(context: &Context) -> Result<Vec<u8>> {
+    let (layer, activations) = layer()?;
+    Ok(context.run(&layer, &[&activations]).await?[0].values::<u8>()?.to_vec())
 }

@@ -34,7 +34,7 @@ function onClick(button, verdict, work) {
 }
 
 async function product(page) {
-  const { gpu, reference } = JSON.parse(await page.product());
+  const [gpu, reference] = [await page.product(), page.product_by_reference()];
   element("product-gpu").textContent = gpu.join("  ");
   element("product-reference").textContent = reference.join("  ");
   const equal = gpu.every((code, i) => code === reference[i]);
@@ -155,6 +155,38 @@ async function digits(page) {
   await withoutLowbit().catch((error) => say("replay-verdict", error.message, false));
 }
 
+/** Weights that a Worker imports and packs; the page multiplies by them, and says how long it stood still meanwhile. */
+async function packing(page) {
+  const [rows, columns] = [2048, 2048];
+  let [last, longest] = [performance.now(), 0];
+  const turn = () => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  };
+  const ticks = setInterval(turn, 4);
+  const start = performance.now();
+  const worker = new Worker("packing.js", { type: "module" });
+  let answer;
+  try {
+    answer = await new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = () => reject(new Error("the Worker failed"));
+      worker.postMessage({ rows, columns });
+    });
+  } finally {
+    clearInterval(ticks);
+    worker.terminate();
+  }
+  if (answer.error) throw new Error(answer.error);
+  turn();
+  const ms = performance.now() - start;
+  const right = await page.multiply(rows, columns, answer.words);
+  const size = `${rows} × ${columns} weights of 4 bits`;
+  const pause = `the page never stood still for more than ${longest.toFixed(0)} ms`;
+  say("packing-verdict", right ? `${size}, imported in ${ms.toFixed(0)} ms; ${pause}.` : "The product is wrong.", right);
+  return { right, ms, longest };
+}
+
 async function kernels(page) {
   const [rows, columns] = ["rows", "columns"].map((id) => Number(element(id).value));
   const names = JSON.parse(page.kernels(rows, columns, columns));
@@ -221,6 +253,7 @@ async function main() {
   say("device", page.description());
   element("device").classList.remove("verdict");
   onClick("time", "device", () => kernels(page));
+  onClick("pack", "packing-verdict", () => packing(page));
   onClick("conformance", "conformance-verdict", () => conformance(page));
   await product(page).catch((error) => say("product-verdict", error.message, false));
   await digits(page).catch((error) => say("digit-verdict", error.message, false));
@@ -228,5 +261,5 @@ async function main() {
 }
 
 // For automated visits.
-globalThis.lowbitPage = { conformance, kernels };
+globalThis.lowbitPage = { conformance, kernels, packing };
 main();

@@ -8,11 +8,11 @@ use super::product::columns_within;
 use super::tiling::{Tile, Tiling, rows_first};
 use crate::kernels::convert::convert;
 use crate::kernels::elementwise::broadcast;
-use crate::kernels::grouped::weights::link_float16;
 use crate::kernels::heuristics::float_matmul_tiles;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
-    Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
+    Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, link_float16,
+    parameters,
 };
 use crate::numeric::DType;
 use crate::ops::{FloatMatmul, OpDef, Operand, PostOp, Sizes};

@@ -2,6 +2,7 @@
 
 pub(super) mod bytes;
 pub(super) mod coop;
+#[cfg(feature = "float")]
 pub(super) mod float_matmul;
 pub(super) mod int16_planes;
 pub(super) mod matmul;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::kernels::launch::dispatch::Words;
+use crate::kernels::launch::dispatch::{Owner, Words};
 use crate::kernels::launch::program::{self, Program};
-use crate::kernels::{Candidate, Constant, DeviceCaps, Resource};
+use crate::kernels::{Candidate, Constant, DeviceCaps, Resource, link_float16};
 use crate::numeric::DType;
 use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat, planes};
 
@@ -45,11 +45,6 @@ pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
     );
     let (shift, gain) = layout.map_or((0, 0), |layout| (2 + layout.width - layout.mantissa, 15 - layout.bias.min(15)));
     program.constant("EXPAND_SHIFT", shift).constant("EXPAND_GAIN", gain).constant("E5M2FNUZ", e5m2fnuz)
-}
-
-/// Adds the WGSL file that makes float32 of float16.
-pub(crate) fn link_float16(program: Program, caps: &DeviceCaps) -> Program {
-    program.with(if caps.unpack_f16 { &program::FLOAT16_UNPACK } else { &program::FLOAT16_INTEGERS })
 }
 
 /// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are
@@ -121,7 +116,7 @@ pub(crate) fn bound_parts(
 }
 
 /// Number of words of these panels of all experts.
-pub(crate) fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
+fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
     let layout = weights.layout();
     if first == 0 && count == layout.panels() {
         return layout.words() as u64;
@@ -134,7 +129,7 @@ pub(crate) fn panels_words(weights: &PackedWeights, first: usize, count: usize) 
 ///
 /// # Errors
 /// If the weights are deferred and can't be made.
-pub(crate) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Result<Words> {
+fn panels(weights: &PackedWeights, first: usize, count: usize) -> Result<Words> {
     let (layout, words) = (weights.layout(), weights.words()?);
     let range = |expert: usize| {
         let start = expert * layout.expert_words() + first * layout.panel_words();
@@ -169,6 +164,10 @@ impl Panels {
     }
 
     fn constant(self, weights: &Arc<PackedWeights>) -> Constant {
-        Constant::panels(weights, self.first, self.count)
+        let Self { first, count } = self;
+        let label = format!("panels {first}..{}", first + count);
+        let owners = weights.parts().into_iter().map(|part| part as Owner).collect();
+        let of = weights.clone();
+        Constant::of(owners, label, panels_words(weights, first, count), move || panels(&of, first, count))
     }
 }

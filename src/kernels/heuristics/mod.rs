@@ -9,7 +9,7 @@ use super::DeviceCaps;
 use super::conv::loops::{ConvKernel, Loop};
 use super::gemm::coop;
 use super::gemm::tiling::Tile;
-use crate::numeric::DType;
+use crate::numeric::{DType, sort_indices_by};
 use crate::ops::{Conv, Sizes};
 use gpu::{Turn, Work};
 
@@ -253,9 +253,10 @@ pub(super) fn conv_kernels(op: &Conv, caps: &DeviceCaps) -> Vec<ConvKernel> {
 }
 
 /// Candidates ordered by estimated cost, the cheapest first. Equal ones keep their order.
-pub(super) fn cheapest_first<T>(mut candidates: Vec<(f64, T)>) -> Vec<T> {
-    candidates.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    candidates.into_iter().map(|(_, candidate)| candidate).collect()
+pub(super) fn cheapest_first<T: Clone>(candidates: Vec<(f64, T)>) -> Vec<T> {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    sort_indices_by(&mut order, &|a, b| candidates[a].0.total_cmp(&candidates[b].0));
+    order.into_iter().map(|i| candidates[i].1.clone()).collect()
 }
 
 /// Estimated cost of a kernel of a convolution.

@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use super::program::Program;
 use crate::error::Result;
-use crate::kernels::grouped::weights;
 use crate::kernels::rebind;
 use crate::tensor::Tensor;
-use crate::weights::PackedWeights;
 
 /// The properties of a device that decide which kernels are legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,18 +170,11 @@ pub struct Constant {
     label: String,
     count: u64,
     owners: Vec<Owner>,
-    source: Source,
+    make: Arc<dyn Fn() -> Result<Words> + Send + Sync>,
 }
 
 /// An object that words are packed from.
 pub(crate) type Owner = Arc<dyn Any + Send + Sync>;
-
-/// The source of a constant's words.
-#[derive(Clone)]
-enum Source {
-    Made(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
-    Panels { weights: Arc<PackedWeights>, first: usize, count: usize },
-}
 
 /// Words of a constant. Those of packed weights are not copied.
 #[derive(Debug, Clone)]
@@ -234,7 +225,7 @@ impl WordsInTurn {
 impl Constant {
     /// A constant of `count` words, which `make` lists.
     pub(crate) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
-        Self { label: label.to_string(), count: count as u64, owners: Vec::new(), source: Source::Made(Arc::new(make)) }
+        Self::of(Vec::new(), label.to_string(), count as u64, move || Ok(Words::all(Arc::new(make()))))
     }
 
     /// A constant that is packed from an object which ops share. The same owner and an equal label must mean equal words.
@@ -244,17 +235,17 @@ impl Constant {
         count: usize,
         make: impl Fn() -> Vec<u32> + Send + Sync + 'static,
     ) -> Self {
-        Self { label, count: count as u64, owners: vec![owner.clone()], source: Source::Made(Arc::new(make)) }
+        Self::of(vec![owner.clone()], label, count as u64, move || Ok(Words::all(Arc::new(make()))))
     }
 
-    /// A constant of `count` panels of every expert of packed weights, from panel `first` on.
-    pub(crate) fn panels(weights: &Arc<PackedWeights>, first: usize, count: usize) -> Self {
-        Self {
-            label: format!("panels {first}..{}", first + count),
-            count: weights::panels_words(weights, first, count),
-            owners: weights.parts().into_iter().map(|part| part as Owner).collect(),
-            source: Source::Panels { weights: weights.clone(), first, count },
-        }
+    /// A constant of words that are packed from some objects, or that can't be made.
+    pub(crate) fn of(
+        owners: Vec<Owner>,
+        label: String,
+        count: u64,
+        make: impl Fn() -> Result<Words> + Send + Sync + 'static,
+    ) -> Self {
+        Self { label, count, owners, make: Arc::new(make) }
     }
 
     /// The bits of a float32 tensor.
@@ -283,10 +274,7 @@ impl Constant {
     /// # Panics
     /// If they are not as many as [`count`](Self::count), which is a fault of the kernel: shaders read them unchecked.
     pub fn words(&self) -> Result<Words> {
-        let words = match &self.source {
-            Source::Made(make) => Words::all(Arc::new(make())),
-            Source::Panels { weights, first, count } => weights::panels(weights, *first, *count)?,
-        };
+        let words = (self.make)()?;
         assert_eq!(words.len() as u64, self.count, "words of {}", self.label);
         Ok(words)
     }

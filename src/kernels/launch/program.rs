@@ -32,6 +32,13 @@ macro_rules! parts {
     };
 }
 
+/// Lists files that Rust chooses and none imports. Those that a program doesn't use aren't linked into it.
+macro_rules! unimported_parts {
+    ($($constant:ident = $path:literal;)+) => {
+        $(pub(crate) static $constant: Part = part!($path);)+
+    };
+}
+
 macro_rules! part {
     ($path:literal) => {{
         const WHOLE: &str = include_str!(concat!("../../../shaders/", $path, ".wgsl"));
@@ -59,6 +66,20 @@ impl Part {
     }
 }
 
+unimported_parts! {
+    PROBE_F32 = "probe/f32";
+    PROBE_F16 = "probe/f16";
+    PROBE_FMA = "probe/fma";
+    PROBE_DOT = "probe/dot";
+    PROBE_WORKGROUP = "probe/workgroup";
+    PROBE_FILL = "probe/fill";
+    PROBE_READ = "probe/read";
+    PROBE_COPY = "probe/copy";
+    PROBE_MATRIX = "probe/matrix";
+    PROBE_LAUNCH = "probe/launch";
+    PROBE_UNPACK_F16 = "probe/unpack_f16";
+}
+
 parts! {
     cfg(all()) {
         "gemm/dot";
@@ -74,13 +95,8 @@ parts! {
         SUMS_I32 = "gemm/sums_i32";
         SPLIT_BYTES = "gemm/split_bytes";
         COMBINE_BYTES = "gemm/combine_bytes";
-        "gemm/float_params";
-        FLOAT_MATMUL = "gemm/float_matmul";
-        FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
-        PACK_FLOATS = "gemm/pack_floats";
         SPLIT_K_NONE = "gemm/split_k_none";
         SPLIT_K = "gemm/split_k";
-        "gemm/reduce_split_k_floats";
         REDUCE_SPLIT_K_NONE = "gemm/reduce_split_k_none";
         REDUCE_SPLIT_K = "gemm/reduce_split_k";
         ROW_SOURCE_DIRECT = "gemm/row_source_direct";
@@ -112,47 +128,6 @@ parts! {
         DEPTHWISE_SUMS_F32 = "conv/depthwise_sums_f32";
         DEPTHWISE_SUMS_I32 = "conv/depthwise_sums_i32";
         DEPTHWISE_ROW = "conv/depthwise_row";
-        SCALE_STREAMS = "grouped/scale_streams";
-        "grouped/bit_planes";
-        "grouped/params";
-        LHS_FLOAT = "grouped/lhs_float";
-        LHS_FLOAT32 = "grouped/lhs_float32";
-        LHS_FLOAT16 = "grouped/lhs_float16";
-        LHS_INT8 = "grouped/lhs_int8";
-        CODES_INT4 = "grouped/codes_int4";
-        CODES_INT8 = "grouped/codes_int8";
-        CODES_PLANES = "grouped/codes_planes";
-        CODES_SMALL_FLOATS = "grouped/codes_small_floats";
-        "grouped/code_values";
-        CODES_TABLE = "grouped/codes_table";
-        SCALES = "grouped/scales";
-        SCALES_NESTED = "grouped/scales_nested";
-        SCALES_FLOAT8 = "grouped/scales_float8";
-        EXPERT_ONE = "grouped/expert_one";
-        EXPERT_SELECTED = "grouped/expert_selected";
-        BIAS_NONE = "grouped/bias_none";
-        BIAS_TABLE = "grouped/bias_table";
-        SMALL_INPUTS_PARAMETERS = "grouped/small_inputs_parameters";
-        SMALL_INPUTS_INDICES = "grouped/small_inputs_indices";
-        SMALL_INPUTS_BIAS = "grouped/small_inputs_bias";
-        SMALL_INPUTS_COMBINED = "grouped/small_inputs_combined";
-        "grouped/weight_code";
-        IMPORTANCE_NONE = "grouped/importance_none";
-        IMPORTANCE_COLUMNS = "grouped/importance_columns";
-        VALUE_INTEGER = "grouped/value_integer";
-        VALUE_MINIFLOAT = "grouped/value_minifloat";
-        VALUE_TABLE = "grouped/value_table";
-        POSITION_DIRECT = "grouped/position_direct";
-        POSITION_TABLE = "grouped/position_table";
-        LINEAR = "grouped/linear";
-        GATHER_COLUMNS = "grouped/gather_columns";
-        COMBINE_INPUTS = "grouped/combine_inputs";
-        FIND_SCALES = "grouped/find_scales";
-        PACK_CODES = "grouped/pack_codes";
-        EMBEDDING = "grouped/embedding";
-        LINEAR_COOP = "grouped/linear_coop";
-        QUADS_NEIGHBOURING = "grouped/quads_neighbouring";
-        QUADS_GATED = "grouped/quads_gated";
         "epilogue/real_value";
         "epilogue/entries";
         "epilogue/tables";
@@ -230,6 +205,119 @@ parts! {
         REARRANGE = "layout/rearrange";
         COPY_ROWS = "layout/copy_rows";
         TRANSPOSE_BLOCKS = "layout/transpose_blocks";
+        RESHAPE = "layout/reshape";
+        RESIZE = "layout/resize";
+        CONCAT = "layout/concat";
+        CONCAT_MOVED = "layout/concat_moved";
+        CONCAT_TABLE = "layout/concat_table";
+        "elementwise/operand_rows";
+        "elementwise/float_steps";
+        "elementwise/float_function";
+        "elementwise/function_constants";
+        "elementwise/float_combine";
+        "elementwise/guessed_codes";
+        ADDITION_QOPERATOR = "elementwise/addition_qoperator";
+        ADDITION_QDQ = "elementwise/addition_qdq";
+        ADDITION_INTEGER = "elementwise/addition_integer";
+        MULTIPLICATION_QOPERATOR = "elementwise/multiplication_qoperator";
+        MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
+        MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";
+        "elementwise/params";
+        ADD = "elementwise/add";
+        MULTIPLY = "elementwise/multiply";
+        FLOAT_UNARY = "elementwise/float_unary";
+        FLOAT_BINARY = "elementwise/float_binary";
+        "elementwise/pool_params";
+        "elementwise/pool_taps";
+        POOL = "elementwise/pool";
+        POOL_FLOATS = "elementwise/pool_floats";
+        POOL_PARTIAL = "elementwise/pool_partial";
+        POOL_TOTAL = "elementwise/pool_total";
+        TABLE = "elementwise/table";
+        "math/multiply_wide";
+        "math/float_bits";
+        "math/nearest_step";
+        "math/float16_bits";
+        "math/linear_index";
+        "math/float_multiple_add";
+        "math/wide_sum";
+        "math/float_wide";
+        "math/float16";
+        FLOAT16_INTEGERS = "math/float16_integers";
+        FLOAT16_UNPACK = "math/float16_unpack";
+        "math/add_wide";
+        "math/float_sqrt";
+        "probe/params";
+    }
+    cfg(feature = "float") {
+        LHS_FLOAT32 = "grouped/lhs_float32";
+        LHS_FLOAT16 = "grouped/lhs_float16";
+        BIAS_NONE = "grouped/bias_none";
+        BIAS_TABLE = "grouped/bias_table";
+        SMALL_INPUTS_BIAS = "grouped/small_inputs_bias";
+        "gemm/float_params";
+        FLOAT_MATMUL = "gemm/float_matmul";
+        FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
+        PACK_FLOATS = "gemm/pack_floats";
+        "gemm/reduce_split_k_floats";
+        GATHER = "layout/gather";
+        SELECT = "elementwise/select";
+        REDUCE = "elementwise/reduce";
+        FLOAT_POOL = "elementwise/float_pool";
+        ROW_LANES = "elementwise/row_lanes";
+        SOFTMAX = "elementwise/softmax";
+        QUANTIZED_SOFTMAX = "elementwise/quantized_softmax";
+        "elementwise/order_key";
+        "elementwise/ranked_pair";
+        ARG_MAX = "elementwise/arg_max";
+        "elementwise/top_k_params";
+        TOP_K = "elementwise/top_k";
+        TOP_K_MERGE = "elementwise/top_k_merge";
+        TOP_K_ELEMENTS = "elementwise/top_k_elements";
+        TOP_K_PAIRS = "elementwise/top_k_pairs";
+        TOP_K_KEEP = "elementwise/top_k_keep";
+        TOP_K_STORE = "elementwise/top_k_store";
+        LAYER_NORM = "elementwise/layer_norm";
+        NORMAL_FLOATS = "elementwise/normal_floats";
+        NORMAL_CODES = "elementwise/normal_codes";
+    }
+    cfg(feature = "transformer") {
+        SCALE_STREAMS = "grouped/scale_streams";
+        "grouped/bit_planes";
+        "grouped/params";
+        LHS_FLOAT = "grouped/lhs_float";
+        LHS_INT8 = "grouped/lhs_int8";
+        CODES_INT4 = "grouped/codes_int4";
+        CODES_INT8 = "grouped/codes_int8";
+        CODES_PLANES = "grouped/codes_planes";
+        CODES_SMALL_FLOATS = "grouped/codes_small_floats";
+        "grouped/code_values";
+        CODES_TABLE = "grouped/codes_table";
+        SCALES = "grouped/scales";
+        SCALES_NESTED = "grouped/scales_nested";
+        SCALES_FLOAT8 = "grouped/scales_float8";
+        EXPERT_ONE = "grouped/expert_one";
+        EXPERT_SELECTED = "grouped/expert_selected";
+        SMALL_INPUTS_PARAMETERS = "grouped/small_inputs_parameters";
+        SMALL_INPUTS_INDICES = "grouped/small_inputs_indices";
+        SMALL_INPUTS_COMBINED = "grouped/small_inputs_combined";
+        "grouped/weight_code";
+        IMPORTANCE_NONE = "grouped/importance_none";
+        IMPORTANCE_COLUMNS = "grouped/importance_columns";
+        VALUE_INTEGER = "grouped/value_integer";
+        VALUE_MINIFLOAT = "grouped/value_minifloat";
+        VALUE_TABLE = "grouped/value_table";
+        POSITION_DIRECT = "grouped/position_direct";
+        POSITION_TABLE = "grouped/position_table";
+        LINEAR = "grouped/linear";
+        GATHER_COLUMNS = "grouped/gather_columns";
+        COMBINE_INPUTS = "grouped/combine_inputs";
+        FIND_SCALES = "grouped/find_scales";
+        PACK_CODES = "grouped/pack_codes";
+        EMBEDDING = "grouped/embedding";
+        LINEAR_COOP = "grouped/linear_coop";
+        QUADS_NEIGHBOURING = "grouped/quads_neighbouring";
+        QUADS_GATED = "grouped/quads_gated";
         "attention/params";
         ATTENTION = "attention/attention";
         "attention/capped";
@@ -275,83 +363,9 @@ parts! {
         ROTARY_APPEND = "layout/rotary_append";
         "elementwise/rotated_pair";
         "elementwise/rotate_bits";
-        GATHER = "layout/gather";
-        RESHAPE = "layout/reshape";
-        RESIZE = "layout/resize";
-        CONCAT = "layout/concat";
-        CONCAT_MOVED = "layout/concat_moved";
-        CONCAT_TABLE = "layout/concat_table";
-        "elementwise/operand_rows";
-        "elementwise/float_steps";
-        "elementwise/float_function";
-        "elementwise/function_constants";
-        "elementwise/float_combine";
-        "elementwise/guessed_codes";
-        ADDITION_QOPERATOR = "elementwise/addition_qoperator";
-        ADDITION_QDQ = "elementwise/addition_qdq";
-        ADDITION_INTEGER = "elementwise/addition_integer";
-        MULTIPLICATION_QOPERATOR = "elementwise/multiplication_qoperator";
-        MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
-        MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";
-        "elementwise/params";
-        ADD = "elementwise/add";
-        MULTIPLY = "elementwise/multiply";
-        FLOAT_UNARY = "elementwise/float_unary";
-        FLOAT_BINARY = "elementwise/float_binary";
-        SELECT = "elementwise/select";
-        REDUCE = "elementwise/reduce";
-        FLOAT_POOL = "elementwise/float_pool";
         "elementwise/token_position";
         "elementwise/rotate";
         ROTARY = "elementwise/rotary";
-        ROW_LANES = "elementwise/row_lanes";
-        SOFTMAX = "elementwise/softmax";
-        QUANTIZED_SOFTMAX = "elementwise/quantized_softmax";
-        "elementwise/order_key";
-        "elementwise/ranked_pair";
-        ARG_MAX = "elementwise/arg_max";
-        "elementwise/top_k_params";
-        TOP_K = "elementwise/top_k";
-        TOP_K_MERGE = "elementwise/top_k_merge";
-        TOP_K_ELEMENTS = "elementwise/top_k_elements";
-        TOP_K_PAIRS = "elementwise/top_k_pairs";
-        TOP_K_KEEP = "elementwise/top_k_keep";
-        TOP_K_STORE = "elementwise/top_k_store";
-        LAYER_NORM = "elementwise/layer_norm";
-        NORMAL_FLOATS = "elementwise/normal_floats";
-        NORMAL_CODES = "elementwise/normal_codes";
-        "elementwise/pool_params";
-        "elementwise/pool_taps";
-        POOL = "elementwise/pool";
-        POOL_FLOATS = "elementwise/pool_floats";
-        POOL_PARTIAL = "elementwise/pool_partial";
-        POOL_TOTAL = "elementwise/pool_total";
-        TABLE = "elementwise/table";
-        "math/multiply_wide";
-        "math/float_bits";
-        "math/nearest_step";
-        "math/float16_bits";
-        "math/linear_index";
-        "math/float_multiple_add";
-        "math/wide_sum";
-        "math/float_wide";
-        "math/float16";
-        FLOAT16_INTEGERS = "math/float16_integers";
-        FLOAT16_UNPACK = "math/float16_unpack";
-        "math/add_wide";
-        "math/float_sqrt";
-        "probe/params";
-        PROBE_F32 = "probe/f32";
-        PROBE_F16 = "probe/f16";
-        PROBE_FMA = "probe/fma";
-        PROBE_DOT = "probe/dot";
-        PROBE_WORKGROUP = "probe/workgroup";
-        PROBE_FILL = "probe/fill";
-        PROBE_READ = "probe/read";
-        PROBE_COPY = "probe/copy";
-        PROBE_MATRIX = "probe/matrix";
-        PROBE_LAUNCH = "probe/launch";
-        PROBE_UNPACK_F16 = "probe/unpack_f16";
     }
     cfg(feature = "calibrate") {
         "calibrate/members";

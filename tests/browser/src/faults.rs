@@ -1,7 +1,12 @@
 //! Errors, memory and numbers of 32 bits: cases that only a browser has, or has otherwise than a native program.
 
-use lowbit::ops::{Matmul, Op, Requantization};
-use lowbit::{Context, DType, DeviceTensor, Error, Graph, Quantization, Tensor, TensorType, Tuner};
+use std::cell::Cell;
+
+use lowbit::import::gguf::{self, GgufType};
+use lowbit::ops::{Linear, Matmul, Op, Requantization};
+use lowbit::weights::PackedWeights;
+use lowbit::{Context, DType, DeviceTensor, Error, Graph, Quantization, Tensor, TensorType, Tuner, reference};
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::wait;
 
@@ -27,6 +32,7 @@ tests! {
     a_chain_warms_up,
     a_page_tunes_and_probes,
     the_adapter_has_a_name,
+    weights_come_from_a_worker,
 }
 
 /// A product whose sums are all 96.
@@ -189,7 +195,8 @@ fn warming_up_ends_with_machine_code() -> Result<()> {
     let context = wait(Context::new())?;
     let lhs = Tensor::new([64, 256], vec![2i8; 64 * 256])?;
     let weights = Tensor::new([256, 64], vec![3i8; 64 * 256])?;
-    let plan = context.plan(&Graph::of(Matmul::new(lhs.tensor_type().clone(), weights).build()?)?, Tuner::FirstGuess)?;
+    let plan =
+        context.plan(&Graph::of(Matmul::new(lhs.tensor_type().clone(), weights).build()?)?, Tuner::FirstGuess)?;
     let made = now();
     wait(plan.warm_up())?;
     let compiled = now() - made;
@@ -223,6 +230,39 @@ fn a_page_tunes_and_probes() -> Result<()> {
     let probe = wait(context.probe())?;
     expect(alive()? == before, || format!("the probe leaves {} buffers", alive().unwrap_or(0.0) - before))?;
     expect(probe.dot_gops > 0.0 && probe.read_gib_per_s > 0.0, || probe.to_string())
+}
+
+/// A matrix of a file, imported and packed: a Worker calls this.
+#[wasm_bindgen]
+pub fn import_words() -> Vec<u32> {
+    imported().and_then(|weights| Ok(weights.words()?.to_vec())).unwrap_or_default()
+}
+
+fn imported() -> lowbit::Result<PackedWeights> {
+    let numbers: Vec<f32> = (0..96 * 64).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
+    gguf::weights(GgufType::Q4_0, [1, 96, 64], &gguf::quantize(GgufType::Q4_0, &numbers)?)
+}
+
+thread_local!(static WORDS: Cell<Vec<u32>> = Cell::default());
+
+/// Holds words that a Worker made.
+#[wasm_bindgen]
+pub fn provide_words(words: Vec<u32>) {
+    WORDS.set(words);
+}
+
+/// The page multiplies by weights that it has not packed.
+fn weights_come_from_a_worker() -> Result<()> {
+    let words = WORDS.take();
+    expect(words == *imported()?.words()?, || format!("{} words differ from the page's", words.len()))?;
+    let weights = PackedWeights::from_words(GgufType::Q4_0.format(), [1, 96, 64], words)?;
+    let row = Tensor::new([1, 64], (0..64).map(|i| i as f32 / 8.0).collect::<Vec<_>>())?;
+    let op: Op = Linear::new(row.tensor_type().clone(), weights).build()?.into();
+    let got = wait(wait(Context::new())?.run(&op, &[&row]))?.remove(0);
+    let expected = reference::run(&op, &[&row])?.remove(0);
+    let bounds = reference::tolerance(&op, &[&row])?.unwrap_or_default();
+    let mut pairs = got.values::<f32>()?.iter().zip(expected.values::<f32>()?).zip(&bounds);
+    expect(pairs.all(|((got, expected), bound)| (got - expected).abs() <= *bound), || format!("{got:?}"))
 }
 
 fn the_adapter_has_a_name() -> Result<()> {

@@ -36,8 +36,18 @@ async function cases() {
   report("cases", JSON.stringify({ cases: names.length, failures, ms: performance.now() - start }));
 }
 
+/** Words of weights that a Worker imported. */
+function imported() {
+  const worker = new Worker("worker.js", { type: "module" });
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = (event) => reject(new Error(`the Worker failed: ${event.message}`));
+  });
+}
+
 async function tests() {
   const names = page.names().split("\n");
+  page.provide_words(await imported());
   for (let number = Number(parameter("first") ?? 0); number < names.length; number += 1) {
     const name = names[number];
     if (!wanted.some((part) => name.includes(part))) continue;
