@@ -210,23 +210,31 @@ impl Deref for Words {
     }
 }
 
-/// The words of constants, one after the other. Those of an owner, or of the same owners, stay until the words of others are asked for,
-/// so that the parts of deferred weights are made once, and no two weights are in memory but parts beside their whole.
+/// The words of constants, part after part. Those of the last weights stay until others are asked for, so that deferred weights whose
+/// constants follow one another are made once, and no two of them are in memory at a time.
 #[derive(Default)]
-pub(crate) struct WordsInTurn(Option<(Vec<Owner>, Words)>);
+pub(crate) struct WordsInTurn(Option<(Arc<PackedWeights>, Arc<Vec<u32>>)>);
 
 impl WordsInTurn {
-    /// The words of the next constant.
+    /// Calls `each` with the words of the next constant, part after part.
     ///
     /// # Errors
-    /// As [`Constant::words`].
-    pub(crate) fn next(&mut self, constant: &Constant) -> Result<Words> {
-        let next = constant.owners();
-        self.0.take_if(|(owners, _)| {
-            owners.len() != next.len() || !owners.iter().zip(next).all(|(a, b)| Arc::ptr_eq(a, b))
-        });
-        let words = constant.words()?;
-        self.0 = (!next.is_empty()).then(|| (next.to_vec(), words.clone()));
+    /// As [`Constant::words`], or if `each` fails.
+    pub(crate) fn next(&mut self, constant: &Constant, mut each: impl FnMut(&[u32]) -> Result<()>) -> Result<()> {
+        let Source::Panels { weights, first, count } = &constant.source else {
+            self.0 = None;
+            return each(&constant.words()?);
+        };
+        weights::each_panel_words(weights, *first, *count, |part, range| each(&self.of(part)?[range]))
+    }
+
+    fn of(&mut self, weights: &Arc<PackedWeights>) -> Result<Arc<Vec<u32>>> {
+        self.0.take_if(|(last, _)| !Arc::ptr_eq(last, weights));
+        if let Some((_, words)) = &self.0 {
+            return Ok(words.clone());
+        }
+        let words = weights.words()?;
+        self.0 = Some((weights.clone(), words.clone()));
         Ok(words)
     }
 }
