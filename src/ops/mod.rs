@@ -343,7 +343,10 @@ impl Op {
 
     /// True if it uses each of its dynamic parameters. A cache may hold anything at positions that nobody reads.
     pub(crate) fn uses_all_parameters(&self) -> bool {
-        !matches!(self, Self::Append(_) | Self::AppendQuantized(_) | Self::Attention(_))
+        match self {
+            Self::Fused(op) => op.first().uses_all_parameters(),
+            op => !matches!(op, Self::Append(_) | Self::AppendQuantized(_) | Self::Attention(_)),
+        }
     }
 
     /// Refuses dynamic parameters among the inputs that it uses and no range could have given. Others pass.
@@ -351,6 +354,7 @@ impl Op {
         match self {
             Self::Append(_) | Self::AppendQuantized(_) => Ok(()),
             Self::Attention(op) => op.check_parameters(inputs),
+            Self::Fused(op) => op.first().check_parameters(&inputs[..op.first().inputs().len()]),
             // They describe the first input.
             _ => inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor)),
         }

@@ -188,12 +188,12 @@ impl PackedWeights {
     /// ```
     /// use lowbit::import::gguf::{self, GgufType};
     /// use lowbit::weights::PackedWeights;
-    /// let blocks = gguf::quantize(GgufType::Q8_0, &[0.5f32; 96])?; // three rows, of 34 bytes
+    /// let blocks = gguf::quantize(GgufType::Q8_0, &[127.0f32; 96])?; // three rows, of 34 bytes
     /// let make = move |rows: std::ops::Range<usize>| {
     ///     gguf::weights(GgufType::Q8_0, [1, rows.len(), 32], &blocks[rows.start * 34..rows.end * 34])
     /// };
     /// let weights = PackedWeights::deferred_rows(GgufType::Q8_0.format(), [3, 32], make)?;
-    /// assert_eq!(weights.dequantize()?.values::<f32>()?, [0.5; 96]);
+    /// assert_eq!(weights.dequantize()?.values::<f32>()?, [127.0; 96]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     ///
