@@ -462,7 +462,10 @@
 //!   float16.
 //! * **Weights.** [`GgufTensor::deferred_weights`](crate::import::gguf::GgufTensor::deferred_weights), or
 //!   [`PackedWeights::deferred`](crate::weights::PackedWeights::deferred) for other files, leaves a model's weights in its mapped file
-//!   until a plan uploads them. Plans of the same weights share them on the device. Or weights are an input
+//!   until a plan uploads them.
+//!   [`GgufTensor::deferred_weights_from`](crate::import::gguf::GgufTensor::deferred_weights_from) reads them instead, so that no pages
+//!   of a map stay in memory, and [`PackedWeights::deferred_rows`](crate::weights::PackedWeights::deferred_rows) makes a large matrix in
+//!   parts. Plans of the same weights share them on the device. Or weights are an input
 //!   ([`PackedWeights::bound`](crate::weights::PackedWeights::bound)): one plan of a layer serves all layers, each with its own words,
 //!   which may come and go while a larger model than the device holds runs.
 //! * **The next token.** [`ArgMax`](crate::ops::ArgMax) and [`TopK`](crate::ops::TopK) find it, or the best few, so that the logits

@@ -10,7 +10,7 @@ use common::{
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Append, AppendQuantized, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize,
-    Embedding, FloatBinary, Op, Rotary, RotaryAppend, RotaryPairs,
+    Embedding, FloatBinary, Fused, Op, Rotary, RotaryAppend, RotaryPairs,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -355,6 +355,103 @@ fn attention_of_far_scores() -> Result<()> {
 }
 
 /// Parameters, of which some are no scales: nobody has filled them.
+/// Attention whose launch quantizes its output, alone and as a planner finds it, in groups of a head.
+#[test]
+fn attention_is_quantized() -> Result<()> {
+    let mut random = Random::new(21_033);
+    let mut worst = 0.0f64;
+    // Slices of long contexts, several rows, heads whose codes end within a vec4, and more quads than a workgroup has lanes.
+    let cases: [(Shape, usize, i32); 7] = [
+        ([1, 9, 3, 64, 64, 40], 32, 38),
+        ([1, 9, 3, 64, 64, 3000], 32, 777),
+        ([5, 3, 3, 8, 12, 20], 4, 3),
+        ([5, 3, 3, 8, 12, 20], 12, -9),
+        ([33, 2, 1, 32, 32, 64], 8, 64),
+        ([2, 1, 1, 4, 264, 9], 88, 5),
+        ([2, 71, 71, 1, 4, 9], 4, 0),
+    ];
+    let tiny = context_with(Some(tiny_limits()));
+    for context in [context(), gpu_context(), tiny].into_iter().flatten() {
+        for (turn, (shape, group, p)) in cases.into_iter().enumerate() {
+            let [n, heads, .., width, _] = shape;
+            let cache = [DType::Float32, DType::Int8, DType::Float16][turn % 3];
+            let tensors = tensors(&mut random, shape, cache);
+            let rows = TensorType::float32([n, heads * width])?;
+            let granularity = DynamicGranularity::Group(group);
+            let codes = DynamicQuantize::new(rows.clone(), DType::Int8, granularity).symmetric().build()?;
+            let attention = builder(&tensors).causal().build()?;
+            let op: Op = Fused::new(attention.clone().into(), codes.clone().into(), 0)?.into();
+            let name = format!("{shape:?} of {cache}, groups of {group}, position {p}");
+            let inputs = inputs(&tensors, p);
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            worst = worst.max(check_op_within(&context, &name, &op, &inputs).1);
+
+            let mut graph = Graph::new();
+            let values: Vec<Value> = op.inputs().into_iter().map(|of| graph.input(of)).collect();
+            let mixed = graph.add(attention.clone(), &values)?;
+            let mixed = graph.reshape(mixed, [n, heads * width])?;
+            for value in graph.add_all(codes, &[mixed])? {
+                graph.output(value);
+            }
+            let plan = context.plan(&graph, Tuner::FirstGuess)?;
+            let alone = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess)?;
+            assert_eq!(plan.labels().collect::<Vec<_>>(), alone.labels().collect::<Vec<_>>(), "{name}");
+            common::check_outputs(&name, &op, &inputs, &common::wait(plan.run(&inputs))?)?;
+        }
+    }
+    println!("attention that is quantized: largest error {worst:.3} of its bound");
+    // One that has a launch for positions, and no other for the codes.
+    let tensors = tensors(&mut random, cases[0].0, DType::Float32);
+    let attention: Op = builder(&tensors).causal().build()?.into();
+    let codes = |granularity| {
+        DynamicQuantize::new(TensorType::float32([1, 9 * 64])?, DType::Int8, granularity).symmetric().build()
+    };
+    let op = Fused::new(attention.clone(), codes(DynamicGranularity::Group(32))?.into(), 0)?.into();
+    if let Some(context) = gpu_context() {
+        let launches: Vec<usize> = lowbit::kernels::candidates(&op, &context.caps())
+            .iter()
+            .map(|candidate| candidate.dispatches.len())
+            .collect();
+        assert!(launches.contains(&1) && launches.contains(&2), "{launches:?}");
+    }
+    for other in [DynamicGranularity::Row, DynamicGranularity::Group(48), DynamicGranularity::Group(128)] {
+        let error = Fused::new(attention.clone(), codes(other)?.into(), 0).expect_err("no such launch").to_string();
+        assert!(error.contains("can't be followed"), "{error}");
+    }
+    Ok(())
+}
+
+/// A write to a cache between attention and the quantization of its output keeps them apart.
+#[test]
+fn a_write_keeps_attention_apart() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_034);
+    let tensors = tensors(&mut random, [1, 2, 2, 8, 8, 6], DType::Float32);
+    let attention = builder(&tensors).build()?;
+    let rows = TensorType::float32([1, 2, 8])?;
+    let codes = DynamicQuantize::new(TensorType::float32([1, 16])?, DType::Int8, DynamicGranularity::Group(8));
+    let mut graph = Graph::new();
+    let [query, at] = [graph.input(rows.clone()), graph.input(TensorType::new(DType::Int32, [1])?)];
+    let keys = graph.state(tensors[1].tensor_type().clone());
+    let values = graph.input(tensors[2].tensor_type().clone());
+    let mixed = graph.add(attention, &[query, keys, values, at])?;
+    let append = Append::new(tensors[1].tensor_type().clone(), rows)?;
+    let keys = graph.add(append, &[keys, query, at])?;
+    let mixed = graph.reshape(mixed, [1, 16])?;
+    for value in graph.add_all(codes.symmetric().build()?, &[mixed])? {
+        graph.output(value);
+    }
+    graph.output(keys);
+    let inputs = [&tensors[0], &position(2), &tensors[1], &tensors[2]];
+    let expected = graph.run_reference(&inputs)?;
+    let got = context.plan(&graph, Tuner::FirstGuess)?.run_blocking(&inputs)?;
+    assert_eq!(got[2], expected[2]);
+    let codes = |tensor: &Tensor| tensor.values::<i8>().map(<[i8]>::to_vec);
+    let (got, expected) = (codes(&got[0])?, codes(&expected[0])?);
+    assert!(got.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 1), "{got:?} {expected:?}");
+    Ok(())
+}
+
 fn pairs(random: &mut Random, dims: &[usize]) -> Tensor {
     let mut pair = || params([random.scale(), 0.0, -1.0][random.next() as usize % 3], random.next() as i32);
     let count = dims.iter().product::<usize>();

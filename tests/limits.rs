@@ -253,6 +253,44 @@ fn deferred_weights_in_parts() -> Result<()> {
     Ok(())
 }
 
+/// Deferred rows are made part by part, each once by a plan whose launches divide them otherwise, and are the weights as a whole.
+#[test]
+fn deferred_rows() -> Result<()> {
+    let format = WeightFormat::new(Codes::INT8, 32, ScaleFormat::F16);
+    // Panels of 64 rows take 2 KiB and more for a column of groups: two parts, the second of one row, and then one of no rows.
+    for [n, k] in [[4033, 1024], [70, 64], [0, 64]] {
+        let build = move |rows: std::ops::Range<usize>| {
+            let first = rows.start;
+            PackedWeights::build(format, [1, rows.len(), k], |row, codes, groups, _| {
+                codes.iter_mut().enumerate().for_each(|(l, code)| *code = (((first + row) * 7 + l * 5) % 5) as i8 - 2);
+                groups.fill(GroupParams::scale(1.0));
+                Ok(())
+            })
+        };
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let deferred = PackedWeights::deferred_rows(format, [n, k], move |rows| {
+            count.fetch_add(1, Ordering::Relaxed);
+            build(rows)
+        })?;
+        let whole = Arc::new(build(0..n)?);
+        assert_eq!((deferred.bytes(), deferred.to_string()), (whole.bytes(), whole.to_string()));
+        assert_eq!(deferred.words()?, whole.words()?);
+        let parts = made.swap(0, Ordering::Relaxed);
+        assert_eq!(parts > 1, n > 4000, "{parts} parts of {n} rows");
+        let Some(context) = context_with(None) else { continue };
+        let x = Tensor::new([1, k], (0..k).map(|i| (i % 3) as f32).collect::<Vec<_>>())?;
+        let graph = |weights: Arc<PackedWeights>| Graph::of(Linear::new(x.tensor_type().clone(), weights).build()?);
+        let expected = graph(whole)?.run_reference(&[&x])?;
+        let plan = context.plan(&graph(Arc::new(deferred))?, Tuner::FirstGuess)?;
+        if n > 0 {
+            assert_eq!(made.load(Ordering::Relaxed), parts, "each part is made once");
+        }
+        assert_eq!(plan.run_blocking(&[&x])?, expected, "{n} rows");
+    }
+    Ok(())
+}
+
 /// The last part of a product with narrow rows is larger than the least that a binding has.
 #[test]
 fn narrow_rows_are_divided() -> Result<()> {

@@ -156,7 +156,7 @@ fn on_device(model: &Model, tokens: &[u32], positions: &[usize], chunk: usize) -
 fn by_reference(model: &Model, tokens: &[u32], positions: &[usize]) -> Result<Vec<f32>> {
     let ids = Tensor::new([tokens.len()], tokens.iter().map(|&token| token as i32).collect::<Vec<_>>())?;
     let position = Tensor::new([1], vec![0])?;
-    let kept = model.kept()?;
+    let kept = model.kept()?.collect::<Result<Vec<_>>>()?;
     let inputs: Vec<&Tensor> = [&ids, &position].into_iter().chain(&kept).collect();
     let graph = model.graph(tokens.len(), &Wanted::Logits(Some(positions.to_vec())))?;
     Ok(graph.run_reference(&inputs)?.remove(0).values::<f32>()?.to_vec())

@@ -35,7 +35,7 @@ impl<'a> Decoder<'a> {
     /// A model for up to `chunk` tokens in a step.
     pub(crate) fn new(context: &'a Context, model: &Model, chunk: usize, wanted: &Wanted) -> Result<Self> {
         let plan = context.plan(&model.graph(chunk, wanted)?, Tuner::FirstGuess)?;
-        let kept = model.kept()?.iter().map(|tensor| context.upload(tensor)).collect::<lowbit::Result<Vec<_>>>()?;
+        let kept = model.kept()?.map(|tensor| Ok(context.upload(&tensor?)?)).collect::<Result<Vec<_>>>()?;
         let allocate = |kind: &TensorType| DeviceTensor::allocate(context, kind.clone());
         let position = allocate(&plan.input_types()[1])?;
         let outputs = plan.output_types().iter().map(allocate).collect::<lowbit::Result<_>>()?;

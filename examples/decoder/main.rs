@@ -12,9 +12,11 @@ mod model;
 mod tokenizer;
 
 use std::error::Error;
+use std::fs::File;
 use std::io::Write as _;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
@@ -115,17 +117,18 @@ pub(crate) enum Cache {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let start = Instant::now();
-    // SAFETY: nobody changes the file meanwhile.
-    #[allow(unsafe_code, reason = "the model stays in the file")]
-    let bytes = Arc::new(unsafe { import::map(&arguments.model)? });
-    let file = GgufFile::parse(&bytes)?;
-    let vocabulary = Vocabulary::read(&file)?;
-    let model = Model::read(&file, &bytes, arguments.capacity, arguments.activations, arguments.cache)?;
+    let vocabulary = Vocabulary::read(&GgufFile::parse(&open(&arguments)?)?)?;
+    // Pages of the map don't stay: weights are read from the file.
+    let reader = Arc::new(Mutex::new(File::open(&arguments.model)?));
+    let read = |capacity: usize, activations: Activations, cache: Cache| -> Result<Model> {
+        Model::read(&GgufFile::parse(&open(&arguments)?)?, &reader, capacity, activations, cache)
+    };
+    let model = read(arguments.capacity, arguments.activations, arguments.cache)?;
     let text = arguments.file.as_ref().map_or(Ok(arguments.prompt.clone()), std::fs::read_to_string)?;
     let prompt = vocabulary.encode(&text, arguments.chat)?;
     let chunk = arguments.chunk.clamp(1, arguments.capacity.max(1));
     if let [expected, got] = &arguments.compare[..] {
-        let exact = Model::read(&file, &bytes, arguments.capacity, Activations::Float32, Cache::Float32)?;
+        let exact = read(arguments.capacity, Activations::Float32, Cache::Float32)?;
         let save = arguments.save.as_ref();
         return compare([expected, got], &prompt, [&exact, &model], chunk, &vocabulary, save);
     }
@@ -146,7 +149,7 @@ fn main() -> Result<()> {
         let mut exact: Option<Vec<f64>> = None;
         for &cache in Cache::value_variants() {
             let window = arguments.window.max(2);
-            let model = Model::read(&file, &bytes, window, arguments.activations, cache)?;
+            let model = read(window, arguments.activations, cache)?;
             let found = surprises(&context, &model, &tokens, window, chunk.min(window))?;
             let base = exact.get_or_insert_with(|| found.clone());
             let more: Vec<f64> = found.iter().zip(base).map(|(found, base)| found - *base).collect();
@@ -175,6 +178,7 @@ fn main() -> Result<()> {
         prompt.len(),
         start.elapsed().as_secs_f64()
     );
+    tell_memory();
     if arguments.plan {
         eprintln!("{}", decoder.token());
     }
@@ -220,10 +224,15 @@ fn main() -> Result<()> {
         model.weight_bytes() as f64 / f64::from(1 << 20),
         model.cache_bytes()? as f64 / f64::from(1 << 20),
     );
-    if let Some(memory) = resident() {
-        eprintln!("{memory}");
-    }
+    tell_memory();
     Ok(())
+}
+
+/// The bytes of the model's file.
+fn open(arguments: &Arguments) -> Result<impl Deref<Target = [u8]>> {
+    // SAFETY: nobody changes the file meanwhile.
+    #[allow(unsafe_code, reason = "the model stays in the file")]
+    Ok(unsafe { import::map(&arguments.model)? })
 }
 
 /// The mean of numbers, and its standard error.
@@ -232,6 +241,13 @@ fn mean(numbers: &[f64]) -> [f64; 2] {
     let mean = numbers.iter().sum::<f64>() / count;
     let squares = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
     [mean, (squares / (count - 1.0) / count).sqrt()]
+}
+
+/// Prints [`resident`].
+fn tell_memory() {
+    if let Some(memory) = resident() {
+        eprintln!("{memory}");
+    }
 }
 
 /// Memory of this process, where the system tells. Pages of files can be dropped again; a software device's memory is among the rest.

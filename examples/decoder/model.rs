@@ -1,6 +1,7 @@
 //! The graph of a decoder (Llama, Qwen 2 and 3, Gemma 2 and 3) with the weights of a GGUF file.
 
-use std::sync::Arc;
+use std::fs::File;
+use std::sync::{Arc, Mutex};
 
 use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
 use lowbit::numeric::QuantizationParams;
@@ -83,10 +84,10 @@ pub(crate) enum Wanted {
 }
 
 impl Model {
-    /// Reads the model of a file. The weights stay there until plans upload them.
-    pub(crate) fn read<F: AsRef<[u8]> + Send + Sync + 'static>(
+    /// Reads the model of a file. The weights stay there until plans upload them from `reader`.
+    pub(crate) fn read(
         file: &GgufFile<'_>,
-        bytes: &Arc<F>,
+        reader: &Arc<Mutex<File>>,
         capacity: usize,
         activations: Activations,
         cache: Cache,
@@ -122,8 +123,9 @@ impl Model {
         {
             return Err(format!("rotations are scaled by {scaling:?}, but none and linear are known").into());
         }
-        let weights =
-            |name: &str| -> Result<Arc<PackedWeights>> { Ok(Arc::new(file.tensor(name)?.deferred_weights(bytes)?)) };
+        let weights = |name: &str| -> Result<Arc<PackedWeights>> {
+            Ok(Arc::new(file.tensor(name)?.deferred_weights_from(reader)?))
+        };
         let floats = |name: &str| -> Result<Arc<Tensor>> { Ok(Arc::new(single(&file.tensor(name)?)?)) };
         let layers = count("block_count")?;
         // The last of so many layers sees all positions, the others a window.
@@ -275,13 +277,14 @@ impl Model {
         [self.embedding_scale, self.logit_cap]
     }
 
-    /// The inputs of the graph after the tokens and the position: tables of cosines and sines, numbers, and empty caches.
-    pub(crate) fn kept(&self) -> Result<Vec<Tensor>> {
+    /// The inputs of the graph after the tokens and the position: tables of cosines and sines, numbers, and empty caches, of which one
+    /// is in host memory at a time.
+    pub(crate) fn kept(&self) -> Result<impl Iterator<Item = Result<Tensor>>> {
         let table = |frequencies: &Vec<f64>| Ok(Rotary::table(self.capacity, frequencies)?);
         let tables = self.frequencies.iter().map(table).collect::<Result<Vec<_>>>()?;
         let numbers = self.numbers().into_iter().flatten().map(|number| Ok(Tensor::new([1], vec![number])?));
         let numbers = numbers.collect::<Result<Vec<_>>>()?;
-        let empty = |cache: TensorType| -> Result<Tensor> {
+        let empty = |cache: &TensorType| -> Result<Tensor> {
             let (dims, count) = (cache.dims(), cache.shape().elements());
             Ok(match cache.dtype() {
                 DType::Float16 => Tensor::new(dims, vec![half::f16::ZERO; count])?,
@@ -292,9 +295,8 @@ impl Model {
             })
         };
         let types = [self.cache_types(true)?, self.cache_types(false)?].concat();
-        let caches = types.into_iter().map(empty).collect::<Result<Vec<_>>>()?;
-        let caches = std::iter::repeat_n(caches, self.layers.len()).flatten();
-        Ok(tables.into_iter().chain(numbers).chain(caches).collect())
+        let caches = std::iter::repeat_n(types, self.layers.len()).flatten().map(move |cache| empty(&cache));
+        Ok(tables.into_iter().chain(numbers).map(Ok).chain(caches))
     }
 
     /// The graph for up to `tokens` tokens. Inputs: tokens, position, then those of [`kept`](Self::kept).

@@ -441,6 +441,13 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(attention.clone().build()?.into());
         ops.push(attention.sinks(Tensor::new([4], vec![0.0f32; 4])?).build()?.into());
     }
+    for capacity in [8, 3000] {
+        let cache = TensorType::float32([capacity, 2, 8])?;
+        let attention = Attention::new(TensorType::float32([1, 4, 8])?, cache.clone(), cache).build()?;
+        let rows = TensorType::float32([1, 32])?;
+        let codes = DynamicQuantize::new(rows, DType::Int8, DynamicGranularity::Group(4)).symmetric().build()?;
+        ops.push(Fused::new(attention.into(), codes.into(), 0)?.into());
+    }
     for dtype in [DType::Float32, DType::Float16, DType::Int32, DType::Int8, DType::Uint8] {
         for dims in [[4, 4], [4, 1024]] {
             ops.push(ArgMax::new(TensorType::new(dtype, dims)?)?.into());

@@ -15,8 +15,8 @@
 // Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
 //# import attention/params
 //# import attention/capped
-//# import attention/store
 //# import math/linear_index
+//# needs finish_partial, finish_quad, finish_row: attention/finish_*
 //# needs load_key: attention/keys_*
 //# needs load_value: attention/values_*
 //# needs key_scale: attention/key_scales, attention/key_scales_none
@@ -185,14 +185,13 @@ fn main(
                 }
                 if (SPLIT) {
                     let partial = (slice * u32(params.tokens) * params.heads + place) * (4u * VALUE_QUADS + 2u);
-                    output[partial] = most[r];
-                    output[partial + 1u] = totals[r];
-                    store(partial + 2u + 4u * quad, sum, 4u);
+                    finish_partial(partial, quad, most[r], totals[r], sum);
                 } else {
                     let factor = share_factor(most[r], totals[r], place % params.heads);
-                    store(place * params.value_d + 4u * quad, sum * factor, params.value_d - 4u * quad);
+                    finish_quad(place, quad, lane, sum * factor);
                 }
             }
         }
+        finish_row(place, lane, row < rows);
     }
 }

@@ -4,11 +4,11 @@
 //
 // Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
 //# import attention/params
+//# import attention/partials
 //# import math/linear_index
 //# needs share_factor: attention/sinks, attention/sinks_none
-//# constants GROUP_X, VALUE_QUADS
+//# constants GROUP_X
 
-@group(0) @binding(1) var<storage, read> partials: array<f32>;
 @group(0) @binding(6) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(GROUP_X)
@@ -18,24 +18,12 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let index = linear_group(group, groups) * GROUP_X + thread;
-    let rows = u32(params.tokens) * params.heads;
-    if (index >= rows * params.value_d) {
+    if (index >= u32(params.tokens) * params.heads * params.value_d) {
         return;
     }
     let place = index / params.value_d;
     let slices = params.slices + opaque_zero(groups);
-    let size = 4u * VALUE_QUADS + 2u;
-    var most = LEAST_SCORE;
-    for (var slice = 0u; slice < slices; slice += 1u) {
-        most = max(most, partials[(slice * rows + place) * size]);
-    }
-    var total = 0.0;
-    var sum = 0.0;
-    for (var slice = 0u; slice < slices; slice += 1u) {
-        let partial = (slice * rows + place) * size;
-        let factor = exp(partials[partial] - most);
-        total += factor * partials[partial + 1u];
-        sum += factor * partials[partial + 2u + index % params.value_d];
-    }
-    output[index] = sum * share_factor(most, total, place % params.heads);
+    let most = greatest_score(place, slices);
+    let sums = joined(place, index % params.value_d, most, slices);
+    output[index] = sums.y * share_factor(most, sums.x, place % params.heads);
 }

@@ -16,7 +16,11 @@ struct Params {
     soft_cap: u32,            // f32 bits
     mask_head: u32,           // numbers of the mask from one head to the next, 0 if heads share it
     mask_token: u32,          // the same for queries
+    code_words: u32,          // words of a query's codes, if the output is quantized
+    low: i32,                 // least and greatest code
+    high: i32,
     unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -39,14 +39,22 @@ impl Constants {
     }
 
     fn get(&self, context: &Context, constant: &Constant, words: &mut WordsInTurn) -> Result<Arc<wgpu::Buffer>> {
-        let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
-            Ok(Arc::new(context.buffer(constant.label(), words.len() as u64 * 4, USAGE, words)?))
-        };
         let owners = constant.owners();
         if !owners.is_empty() {
             let addresses = owners.iter().map(|owner| Arc::as_ptr(owner).cast::<()>().addr()).collect();
             let key = Key::Packed(addresses, constant.label().to_string());
-            return self.shared(key, owners.iter().map(Arc::downgrade).collect(), || upload(&words.next(constant)?));
+            let upload = || {
+                let buffer = context.buffer(constant.label(), constant.count() * 4, USAGE, &[])?;
+                let mut written = 0;
+                words.next(constant, |part| {
+                    context.write(constant.label(), &buffer, written, part)?;
+                    written += part.len() as u64 * 4;
+                    Ok(())
+                })?;
+                assert_eq!(written, constant.count() * 4, "words of {}", constant.label());
+                Ok(Arc::new(buffer))
+            };
+            return self.shared(key, owners.iter().map(Arc::downgrade).collect(), upload);
         }
         let words = constant.words()?;
         let hash = |seed: u64| {
@@ -54,7 +62,8 @@ impl Constants {
             (seed, &words[..]).hash(&mut hasher);
             hasher.finish()
         };
-        self.shared(Key::Words(hash(0), hash(1)), Vec::new(), || upload(&words))
+        let upload = || Ok(Arc::new(context.buffer(constant.label(), words.len() as u64 * 4, USAGE, &words)?));
+        self.shared(Key::Words(hash(0), hash(1)), Vec::new(), upload)
     }
 
     fn shared(

@@ -682,7 +682,7 @@ impl Context {
         }
         let written = if words.is_empty() { wgpu::BufferUsages::empty() } else { wgpu::BufferUsages::COPY_DST };
         let buffer = self.create(label, size, usage | written)?;
-        self.write(label, &buffer, words)?;
+        self.write(label, &buffer, 0, words)?;
         Counting::count(&self.counting.buffers);
         Ok(buffer)
     }
@@ -692,8 +692,8 @@ impl Context {
         self.scoped_for(label, size, || self.device.create_buffer(&descriptor))
     }
 
-    /// Writes words to the start of a buffer, in parts, so that wgpu's copies of them are never in memory as a whole.
-    fn write(&self, label: &str, buffer: &wgpu::Buffer, words: &[u32]) -> Result<()> {
+    /// Writes words to a buffer from byte `offset` on, in parts, so that wgpu's copies of them are never in memory as a whole.
+    pub(super) fn write(&self, label: &str, buffer: &wgpu::Buffer, offset: u64, words: &[u32]) -> Result<()> {
         let bytes: &[u8] = bytemuck::cast_slice(words);
         for (part, bytes) in bytes.chunks(COPIED).enumerate() {
             let size = bytes.len() as u64;
@@ -703,7 +703,7 @@ impl Context {
             self.create(label, size, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC)?;
             self.scoped_for(label, size, || {
                 self.copies.make_room(self, size);
-                self.queue.write_buffer(buffer, (part * COPIED) as u64, bytes);
+                self.queue.write_buffer(buffer, offset + (part * COPIED) as u64, bytes);
             })?;
         }
         Ok(())

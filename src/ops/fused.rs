@@ -11,7 +11,7 @@ use crate::tensor::{Granularity, TensorType};
 
 /// `out = then(first(inputs…), residual)`, without storing the intermediate result
 ///
-/// The residual is the last input, of the output's shape. There are three cases:
+/// The residual is the last input, of the output's shape. The cases are:
 ///
 /// | `first` | `then` |
 /// |---|---|
@@ -19,6 +19,7 @@ use crate::tensor::{Granularity, TensorType};
 /// | float32 numbers of [`Linear`](super::Linear) or [`FloatMatmul`](super::FloatMatmul) | a [`FloatUnary`] with a steepest slope, or a sum, difference, product, minimum or maximum ([`FloatBinary`]) with a residual |
 /// | [`FloatUnary`] | such a [`FloatBinary`] |
 /// | [`LayerNorm`](super::LayerNorm) of rows `[m, n]` | a symmetric [`DynamicQuantize`] to int8 by row, or in groups of a multiple of four: both of its outputs |
+/// | [`Attention`](super::Attention), as rows `[n, heads · d]` | such a [`DynamicQuantize`] of these rows, in groups that divide d |
 /// | [`Transpose`](super::Transpose) | a [`Quantize`] or [`Dequantize`] with one scale for all elements |
 ///
 /// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic), and the second none of `Integer`. The result of codes equals that of the
@@ -142,10 +143,30 @@ impl PostOp {
             #[cfg(feature = "transformer")]
             Op::Linear(_) => self.follows_product(),
             Op::FloatUnary(_) => matches!(self, Self::FloatBinary(op, _) if op.arithmetic.passes_errors()),
+            #[cfg(feature = "transformer")]
+            Op::Attention(first) => match self {
+                Self::DynamicQuantize(op) => {
+                    let width = first.value_dims()[2];
+                    let fits = |size: usize| size <= width && width.is_multiple_of(size);
+                    Self::is_by_row(op) && matches!(op.granularity(), DynamicGranularity::Group(size) if fits(size))
+                }
+                _ => false,
+            },
             #[cfg(feature = "float")]
             Op::LayerNorm(_) => matches!(self, Self::DynamicQuantize(op) if Self::is_by_row(op)),
             _ => false,
         }
+    }
+}
+
+/// The type of what an op makes, as the second op reads it: the heads of a query lie one after the other.
+fn made(first: &Op) -> TensorType {
+    let made = first.outputs().swap_remove(0);
+    match (first, made.dims()) {
+        (Op::Attention(_), &[queries, heads, width]) => {
+            TensorType::new(made.dtype(), [queries, heads * width]).expect("as many elements")
+        }
+        _ => made,
     }
 }
 
@@ -159,7 +180,7 @@ impl Fused {
         let Some(post_op) = post_op else {
             refuse!("{} can't be followed by {} before its elements are stored", first.name(), then.name());
         };
-        let (made, inputs) = (&first.outputs()[0], then.inputs());
+        let (made, inputs) = (&made(&first), then.inputs());
         require!(
             inputs.get(position).is_some_and(|t| t.dtype() == made.dtype() && t.shape() == made.shape()),
             "input {position} of {} is not the {made} that {} makes",
@@ -211,6 +232,11 @@ impl Fused {
         Some(Self { first: self.first.clone(), post_op: PostOp::Table(table.then(next)) })
     }
 
+    /// The type of what the first op makes, as the second reads it.
+    pub(crate) fn made(&self) -> TensorType {
+        made(&self.first)
+    }
+
     /// The op that makes the elements.
     #[must_use]
     pub fn first(&self) -> &Op {
@@ -249,7 +275,7 @@ impl OpDef for Fused {
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let first = self.first.with_inputs(&inputs[..self.first.inputs().len()])?;
         let mut operands = inputs[self.first.inputs().len()..].to_vec();
-        operands.insert(self.post_op.position(), first.outputs().swap_remove(0));
+        operands.insert(self.post_op.position(), made(&first));
         let then = self.then().with_inputs(&operands)?;
         Self::new(first, then, self.post_op.position())
     }

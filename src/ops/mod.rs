@@ -388,6 +388,7 @@ impl Op {
         match self {
             #[cfg(feature = "transformer")]
             Self::Append(_) | Self::AppendQuantized(_) | Self::Attention(_) => false,
+            Self::Fused(op) => op.first().uses_all_parameters(),
             _ => true,
         }
     }
@@ -399,6 +400,7 @@ impl Op {
             Self::Append(_) | Self::AppendQuantized(_) => Ok(()),
             #[cfg(feature = "transformer")]
             Self::Attention(op) => op.check_parameters(inputs),
+            Self::Fused(op) => op.first().check_parameters(&inputs[..op.first().inputs().len()]),
             // They describe the first input.
             _ => inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor)),
         }

@@ -169,7 +169,14 @@ impl ExportedPlan {
     ) -> Result<Self> {
         let mut data = Data::default();
         let mut words = WordsInTurn::default();
-        let constants = constants.iter().map(|constant| Ok(data.add(bytemuck::cast_slice(&words.next(constant)?))));
+        let constants = constants.iter().map(|constant| {
+            let mut all = Vec::new();
+            words.next(constant, |part| {
+                all.extend_from_slice(part);
+                Ok(())
+            })?;
+            Ok(data.add(bytemuck::cast_slice(&all)))
+        });
         let constants = constants.collect::<Result<Vec<_>>>()?;
         let mut programs: Vec<String> = Vec::new();
         let exported = |launch: &Launch| {

@@ -30,9 +30,14 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
         let mut position = 0;
         while position < merged.step.inputs.len() {
             let value = merged.step.inputs[position];
-            let maker = makers.get(&value.index()).copied().filter(|_| uses[&graph.storage(value).index()] == 1);
+            // Attention makes heads, which are quantized as one row.
+            let made = if matches!(&*merged.step.op, Op::DynamicQuantize(_)) { graph.source(value) } else { value };
+            let maker = makers.get(&made.index()).copied().filter(|_| uses[&graph.storage(value).index()] == 1);
             let joined = maker.and_then(|maker| {
-                let first = done[maker].as_ref().filter(|m| !reads_state(&m.step, graph))?;
+                let first = done[maker].as_ref().filter(|m| {
+                    let mut later = done[maker + 1..].iter().flatten().chain([&merged]);
+                    !reads_state(&m.step, graph) || !later.any(|m| writes_state(&m.step, graph))
+                })?;
                 // Of two elementwise operands one may follow the extent, and the other may not: at a smaller one they broadcast.
                 let is_elementwise = matches!(&*merged.step.op, Op::Add(_) | Op::FloatBinary(_));
                 if is_elementwise && merged.step.inputs.iter().any(|&v| graph.follows(v) != graph.follows(value)) {
@@ -73,6 +78,11 @@ fn uses<'a>(graph: &Graph, steps: impl Iterator<Item = &'a Step>) -> HashMap<usi
 /// True if a step reads a state: it stays where it is, because a write may come between.
 pub(super) fn reads_state(step: &Step, graph: &Graph) -> bool {
     step.inputs.iter().any(|&value| graph.is_state(value))
+}
+
+/// True if a step changes a state.
+fn writes_state(step: &Step, graph: &Graph) -> bool {
+    step.outputs.iter().any(|&value| graph.is_state(value))
 }
 
 /// The steps that an output or a state depends on, in the caller's order.

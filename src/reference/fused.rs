@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 impl Meaning for Fused {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let (first, then) = divided(self, inputs);
-        let made = run(self.first(), first)?.remove(0);
+        let made = run(self.first(), first)?.remove(0).retyped(self.made());
         run(&self.then(), &operands(self, &made, then))
     }
 
@@ -20,6 +20,7 @@ impl Meaning for Fused {
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
         let (first, then) = divided(self, inputs);
         let made = run(self.first(), first).expect("checked by the caller").remove(0);
+        let made = made.retyped(self.made());
         if let PostOp::DynamicQuantize(quantize) = self.post_op() {
             let errors = tolerance(self.first(), first).expect("checked by the caller")?;
             return Some(quantized_tolerance(quantize, &made, &errors));

@@ -7,6 +7,7 @@ mod quantize;
 mod words;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -18,6 +19,9 @@ pub use format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 pub(crate) use layout::{Layout, PANEL, planes};
 pub use quantize::{GroupScaleRule, Quantizer, Search};
 use words::Words;
+
+/// Bytes of the words of deferred rows that are made at a time, if rows are not longer.
+const PART: usize = 4 << 20;
 
 /// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
 ///
@@ -178,6 +182,44 @@ impl PackedWeights {
         Ok(Self { format, layout: Layout::new(&format, dims, None)?, words: Words::deferred(make) })
     }
 
+    /// As [`deferred`](Self::deferred), for a matrix of which the closure makes some rows at a time, as a matrix of their own. Parts of
+    /// about 4 MiB are in host memory at a time while a plan uploads them, however large the matrix is.
+    ///
+    /// ```
+    /// use lowbit::import::gguf::{self, GgufType};
+    /// use lowbit::weights::PackedWeights;
+    /// let blocks = gguf::quantize(GgufType::Q8_0, &[127.0f32; 96])?; // three rows, of 34 bytes
+    /// let make = move |rows: std::ops::Range<usize>| {
+    ///     gguf::weights(GgufType::Q8_0, [1, rows.len(), 32], &blocks[rows.start * 34..rows.end * 34])
+    /// };
+    /// let weights = PackedWeights::deferred_rows(GgufType::Q8_0.format(), [3, 32], make)?;
+    /// assert_eq!(weights.dequantize()?.values::<f32>()?, [127.0; 96]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`deferred`](Self::deferred).
+    pub fn deferred_rows(
+        format: WeightFormat,
+        [n, k]: [usize; 2],
+        make: impl Fn(Range<usize>) -> Result<Self> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let make = Arc::new(make);
+        let panel = Self::packed_bytes(format, [1, PANEL, k])?;
+        let most = PANEL * (PART / panel.max(1)).max(1);
+        let part = |first: usize| {
+            let (make, rows) = (make.clone(), first..n.min(first + most));
+            Self::deferred(format, [1, rows.len(), k], move || make(rows.clone()))
+        };
+        if n <= most {
+            return part(0);
+        }
+        let parts = (0..n).step_by(most).map(|first| part(first).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+        // Not so many rows that their bytes can't be counted.
+        Layout::new(&format, [1, n, k], None)?;
+        Ok(Self::joined(&parts).expect("parts of one format, of whole panels"))
+    }
+
     /// Weights whose words are an input of the op that takes them, its last: int32 `[words]`, of [`word_type`](Self::word_type). One plan
     /// then serves all layers of the same shapes, each with its own words in device memory: those of [`to_tensor`](Self::to_tensor), or
     /// the output of [`QuantizeWeights`](crate::ops::QuantizeWeights). [`Linear`](crate::ops::Linear) and
@@ -265,7 +307,7 @@ impl PackedWeights {
     /// The weights whose words these are, one after the other; of most, they themselves.
     pub(crate) fn parts(self: &Arc<Self>) -> Vec<Arc<Self>> {
         match &self.words {
-            Words::Joined(joined) => joined.parts().to_vec(),
+            Words::Joined(joined) => joined.parts().iter().flat_map(Self::parts).collect(),
             _ => vec![self.clone()],
         }
     }

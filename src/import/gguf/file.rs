@@ -8,11 +8,13 @@
 //! data       from the next multiple of the alignment on (general.alignment, else 32), tensors at their offsets
 //! ```
 
-use std::sync::Arc;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 
-use super::{GgufTensorType, GgufType, weights};
+use super::{GgufTensorType, GgufType, weights, weights_as};
 use crate::error::{Error, Result, refuse, require};
 use crate::import::{Array, ElementType, quoted};
 use crate::tensor::Tensor;
@@ -117,6 +119,8 @@ pub struct GgufTensor<'a> {
     /// Innermost first, as in the file.
     dims: [usize; MAX_RANK as usize],
     type_id: u32,
+    /// The offset of its data in the file.
+    at: usize,
     /// The file from the beginning of the tensor's data to the end.
     data: &'a [u8],
 }
@@ -237,7 +241,7 @@ impl<'a> Reader<'a> {
             quoted(name)
         );
         let (type_id, offset) = (self.u32()?, self.u64()?);
-        Ok((GgufTensor { name, rank: rank as usize, dims: dimensions, type_id, data: &[] }, offset))
+        Ok((GgufTensor { name, rank: rank as usize, dims: dimensions, type_id, at: 0, data: &[] }, offset))
     }
 }
 
@@ -403,7 +407,7 @@ impl<'a> GgufFile<'a> {
                 quoted(tensor.name),
                 bytes.len() - start_of_data
             );
-            Ok(GgufTensor { data: data.unwrap_or_default(), ..tensor })
+            Ok(GgufTensor { at: start.unwrap_or_default(), data: data.unwrap_or_default(), ..tensor })
         })
     }
 
@@ -559,27 +563,100 @@ impl<'a> GgufTensor<'a> {
     where
         F: AsRef<[u8]> + Send + Sync + 'static,
     {
-        let (Some(known), bytes) = (self.gguf_type(), self.bytes()?) else { return self.weights() };
+        let bytes = self.bytes()?;
         let whole = file.as_ref().as_ref();
         let first = bytes.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
-        let range = first..first.saturating_add(bytes.len());
         require!(
-            whole.get(range.clone()).is_some_and(|part| part.as_ptr() == bytes.as_ptr()),
+            whole.get(first..first.saturating_add(bytes.len())).is_some_and(|part| part.as_ptr() == bytes.as_ptr()),
             "{} is not in these bytes: give those of the file that it was parsed from",
             quoted(self.name)
         );
-        let dims = self.weight_dimensions()?;
+        let file = file.clone();
+        self.deferred(move |range| {
+            let range = first + range.start..first + range.end;
+            require!(
+                file.as_ref().as_ref().get(range.clone()).is_some(),
+                "the file has become shorter since its weights were deferred: leave it as it is"
+            );
+            Ok(Part { file: file.clone(), range })
+        })
+    }
+
+    /// As [`deferred_weights`](Self::deferred_weights), but the blocks are read from `file` when they are needed, some megabytes at a
+    /// time: nothing of the weights stays in host memory, not even as pages of a map, which may be dropped when all tensors were found.
+    /// `file` holds the bytes that the tensor was parsed from, from its beginning. A file that changes meanwhile makes other weights,
+    /// or an error.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use lowbit::import::gguf::{GgufFile, GgufTensorType, GgufType, GgufWriter, quantize};
+    /// let mut writer = GgufWriter::new();
+    /// writer.tensor("w", GgufTensorType::Quantized(GgufType::Q4_0), &[2, 32])?;
+    /// let mut data = writer.begin(Vec::new())?;
+    /// data.tensor("w", &quantize(GgufType::Q4_0, &[0.5; 64])?)?;
+    /// let bytes = data.finish()?;
+    /// // Or a `std::fs::File`, whose map was parsed:
+    /// let file = Arc::new(Mutex::new(std::io::Cursor::new(bytes.clone())));
+    /// let weights = GgufFile::parse(&bytes)?.tensor("w")?.deferred_weights_from(&file)?;
+    /// drop(bytes);
+    /// assert_eq!(weights.dequantize()?.values::<f32>()?, [0.5; 64]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor's type is not one of [`GgufType`]. What can't be read, and numbers that no weights can hold, are found when the
+    /// blocks are converted.
+    pub fn deferred_weights_from<R>(&self, file: &Arc<Mutex<R>>) -> Result<PackedWeights>
+    where
+        R: Read + Seek + Send + 'static,
+    {
+        let (file, first, name) = (file.clone(), self.at as u64, self.name.to_string());
+        self.deferred(move |range| {
+            let mut blocks = vec![0; range.len()];
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let read =
+                file.seek(SeekFrom::Start(first + range.start as u64)).and_then(|_| file.read_exact(&mut blocks));
+            read.map_err(|error| {
+                Error::Request(format!("{} can't be read: {error}: leave its file as it is", quoted(&name)))
+            })?;
+            Ok(blocks)
+        })
+    }
+
+    /// Weights that are made of blocks in these bytes of the tensor when they are needed.
+    fn deferred<B: AsRef<[u8]>>(
+        &self,
+        read: impl Fn(Range<usize>) -> Result<B> + Send + Sync + 'static,
+    ) -> Result<PackedWeights> {
+        let Some(known) = self.gguf_type() else { return self.weights() };
+        let (dims, bytes) = (self.weight_dimensions()?, self.bytes()?.len());
         // Only the blocks tell which scales MXFP4 needs.
         let format = match known {
             GgufType::MXFP4 => *self.weights()?.format(),
             _ => known.format(),
         };
-        let file = file.clone();
-        PackedWeights::deferred(format, dims, move || {
-            let Some(blocks) = file.as_ref().as_ref().get(range.clone()) else {
-                refuse!("the file has become shorter since its weights were deferred: leave it as it is");
-            };
-            weights(known, dims, blocks)
+        let [experts, n, k] = dims;
+        if experts != 1 {
+            return PackedWeights::deferred(format, dims, move || {
+                weights_as(known, format, dims, read(0..bytes)?.as_ref())
+            });
+        }
+        let row = known.bytes([1, 1, k])?;
+        PackedWeights::deferred_rows(format, [n, k], move |rows| {
+            let blocks = read(rows.start * row..rows.end * row)?;
+            weights_as(known, format, [1, rows.len(), k], blocks.as_ref())
         })
+    }
+}
+
+/// Some bytes of a file.
+struct Part<F> {
+    file: Arc<F>,
+    range: Range<usize>,
+}
+
+impl<F: AsRef<[u8]>> AsRef<[u8]> for Part<F> {
+    fn as_ref(&self) -> &[u8] {
+        self.file.as_ref().as_ref().get(self.range.clone()).unwrap_or_default()
     }
 }

@@ -333,6 +333,16 @@ impl fmt::Display for GgufType {
 /// If rows don't fill whole blocks, the number of blocks doesn't fit the dimensions, a scale is not finite, or there is not
 /// enough memory.
 pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
+    let layout = gguf_type.layout();
+    let mut format = layout.format;
+    if gguf_type == GgufType::MXFP4 && blocks.chunks_exact(layout.bytes).any(has_scale_below_e8m0) {
+        format.scales = ScaleFormat::F32;
+    }
+    weights_as(gguf_type, format, dims, blocks)
+}
+
+/// [`weights`] in this format, from as many blocks as they have.
+fn weights_as(gguf_type: GgufType, format: WeightFormat, dims: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
     let expected = gguf_type.bytes(dims)?;
     require!(
         blocks.len() == expected,
@@ -341,10 +351,6 @@ pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<P
         blocks.len()
     );
     let layout = gguf_type.layout();
-    let mut format = layout.format;
-    if gguf_type == GgufType::MXFP4 && blocks.chunks_exact(layout.bytes).any(has_scale_below_e8m0) {
-        format.scales = ScaleFormat::F32;
-    }
     let row_bytes = dims[2] / layout.block * layout.bytes;
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));

@@ -1,10 +1,13 @@
 //! Candidates of `ops::Attention`: `shaders/attention/attention.wgsl`, then `join.wgsl` if positions are divided into slices; or
 //! three passes, `scores.wgsl`, `powers.wgsl` and `weighted_values.wgsl`. The meaning is `reference/attention.rs`.
 
+use crate::kernels::convert::quantize;
 use crate::kernels::launch::program::{self, Part, Program};
-use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_group, parameters};
+use crate::kernels::{
+    Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters, rebind,
+};
 use crate::numeric::DType;
-use crate::ops::{Attention, Cache, PostOp};
+use crate::ops::{Attention, Cache, DynamicQuantize, PostOp};
 
 parameters! {
     /// `shaders/attention/params.wgsl`.
@@ -24,7 +27,11 @@ parameters! {
         soft_cap: u32,
         mask_head: u32,
         mask_token: u32,
+        code_words: u32,
+        low: i32,
+        high: i32,
         unused_0: u32,
+        unused_1: u32,
     }
 }
 
@@ -50,13 +57,52 @@ enum Tile {
 }
 
 impl Kernels for Attention {
-    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         if self.output().shape().elements() == 0 {
             let label = "attention of nothing".to_string();
             return vec![Candidate::new(label)];
         }
-        tiles(self, caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
+        let codes = match post_op {
+            Some(PostOp::DynamicQuantize(codes)) => Some(codes),
+            _ => None,
+        };
+        let candidate = |tile| match codes {
+            Some(codes) if !makes_codes(self, tile, caps) => {
+                in_sequence(candidate(self, tile, None, caps), self.output().shape().elements(), codes, caps)
+            }
+            codes => candidate(self, tile, codes, caps),
+        };
+        tiles(self, caps).into_iter().map(candidate).collect()
     }
+}
+
+/// True if the last launch of a tile can quantize: it has a whole row of numbers, and there is a binding for scales.
+fn makes_codes(op: &Attention, tile: Tile, caps: &DeviceCaps) -> bool {
+    match tile {
+        Tile::Shared { lanes, slices: 1, .. } => {
+            op.value_dims()[2].div_ceil(4) <= lanes && shared_bindings(op) < caps.storage_buffers as usize
+        }
+        Tile::Shared { .. } => true,
+        Tile::Passes { .. } => false,
+    }
+}
+
+/// A candidate of attention, and then the launches that quantize its output.
+fn in_sequence(mut candidate: Candidate, elements: usize, codes: &DynamicQuantize, caps: &DeviceCaps) -> Candidate {
+    let made = candidate.scratch(elements);
+    rebind(&mut candidate.dispatches, |resource| match resource {
+        Resource::Output(_) => made,
+        resource => resource,
+    });
+    let mut second = codes.candidates(None, caps).swap_remove(0);
+    let scratches: Vec<Resource> = second.scratch.iter().map(|&words| candidate.scratch(words)).collect();
+    rebind(&mut second.dispatches, |resource| match resource {
+        Resource::Input(_) => made,
+        Resource::Scratch(i) => scratches[i],
+        resource => resource,
+    });
+    candidate.dispatches.extend(second.dispatches);
+    candidate
 }
 
 /// The tiles that a device allows, best guess first.
@@ -111,7 +157,7 @@ fn workgroup_bytes(op: &Attention, rows: usize, lanes: usize) -> usize {
     16 * rows * quads + 8 * rows * lanes + 4 * rows * (lanes / rows).max(1) + 16 * lanes + 16
 }
 
-fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
+fn candidate(op: &Attention, tile: Tile, codes: Option<&DynamicQuantize>, caps: &DeviceCaps) -> Candidate {
     let (label, rows, slices) = match tile {
         Tile::Shared { rows, lanes, slices: 1 } => {
             (format!("attention of {rows} rows, {lanes} positions at a time"), rows, 1)
@@ -129,7 +175,8 @@ fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
         op,
         caps,
         rows,
-        params: params(op, rows, slices),
+        params: params(op, rows, slices, codes),
+        codes,
         sinks: sinks.map(|sinks| Binding::read(5, sinks)),
         mask: op.mask().map(|(input, _)| Binding::read(10, Resource::Input(input))),
     };
@@ -140,10 +187,14 @@ fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
     candidate
 }
 
-fn params(op: &Attention, rows: usize, slices: usize) -> Params {
+fn params(op: &Attention, rows: usize, slices: usize, codes: Option<&DynamicQuantize>) -> Params {
     let ([tokens, heads, d], [capacity, kv_heads, value_d]) = (op.query_dims(), op.value_dims());
     let group = heads / kv_heads;
     let [mask_head, mask_token] = op.mask_strides();
+    let (low, high, code_words) = codes.map_or((0, 0, 0), |codes| {
+        let (low, high, _) = codes.range();
+        (low, high, epilogue::row_words(codes.output()))
+    });
     Params {
         tokens: tokens as i32,
         heads: heads as u32,
@@ -160,6 +211,9 @@ fn params(op: &Attention, rows: usize, slices: usize) -> Params {
         soft_cap: op.options().soft_cap.map_or(0, f32::to_bits),
         mask_head: mask_head as u32,
         mask_token: mask_token as u32,
+        code_words,
+        low,
+        high,
         ..Params::default()
     }
 }
@@ -170,6 +224,8 @@ struct Launches<'a> {
     caps: &'a DeviceCaps,
     rows: usize,
     params: Params,
+    /// What the output is quantized by.
+    codes: Option<&'a DynamicQuantize>,
     sinks: Option<Binding>,
     mask: Option<Binding>,
 }
@@ -254,6 +310,20 @@ impl Launches<'_> {
         program.with(if self.mask.is_some() { &program::MASK } else { &program::MASK_NONE })
     }
 
+    /// A program whose numbers are quantized.
+    fn quantizing(&self, program: Program, codes: &DynamicQuantize, lanes: u32) -> Program {
+        let quads = codes.segments().length / 4;
+        quantize::link_codes(program, codes.output().dtype())
+            .constant("CODE_QUADS", quads as u32)
+            .constant("SYMMETRIC", true)
+            .constant("LANES", lanes)
+    }
+
+    /// The bindings of the output: numbers, or codes and their scales.
+    fn outputs(&self) -> impl Iterator<Item = Binding> {
+        (0..1 + usize::from(self.codes.is_some())).map(|i| Binding::write(6 + i as u32, Resource::Output(i)))
+    }
+
     fn launch(&self, program: Program, bindings: &[Binding], invocations: usize, group: usize) -> Dispatch {
         Dispatch::new(
             program,
@@ -269,10 +339,7 @@ impl Launches<'_> {
     fn shared(&self, candidate: &mut Candidate, lanes: usize) {
         let ([tokens, heads, d], [capacity, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
         let (value_quads, slices) = (self.value_quads(), self.params.slices as usize);
-        let result = match slices {
-            1 => Resource::Output(0),
-            _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
-        };
+        let partials = (slices > 1).then(|| candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)));
         let program = self.masking(self.converting(self.finishing(&program::ATTENTION)));
         let (program, key_scales) = self.scaling(program, Cache::Keys, true);
         let (program, value_scales) = self.scaling(program, Cache::Values, true);
@@ -281,7 +348,6 @@ impl Launches<'_> {
             .reading(program, Cache::Values)
             .constant("ROWS", self.rows as u32)
             .constant("SOFT_CAP", self.op.options().soft_cap.is_some())
-            .constant("LANES", lanes as u32)
             .constant("LANE_QUADS", value_quads.div_ceil(lanes) as u32)
             .constant("SUBSETS", (lanes / value_quads).max(1) as u32)
             .constant("SPLIT", slices > 1);
@@ -290,18 +356,32 @@ impl Launches<'_> {
             Binding::read(2, Resource::Input(1)),
             Binding::read(3, Resource::Input(3)),
             Binding::read(4, Resource::Input(2)),
-            Binding::write(6, result),
         ];
+        let program = match (partials, self.codes) {
+            (None, Some(codes)) => self.quantizing(program.with(&program::FINISH_CODES), codes, lanes as u32),
+            _ => program.with(&program::FINISH_FLOATS).constant("LANES", lanes as u32),
+        };
+        match partials {
+            Some(partials) => bindings.push(Binding::write(6, partials)),
+            None => bindings.extend(self.outputs()),
+        }
         bindings.extend([self.sinks, self.mask, key_scales, value_scales].into_iter().flatten());
         let launch = self.launch(program, &bindings, self.blocks() * slices, 1);
         candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d + value_d]));
-        if slices > 1 {
+        if let Some(partials) = partials {
             let group = line_group(self.caps);
-            let program = self.finishing(&program::ATTENTION_JOIN);
+            let (program, elements) = match self.codes {
+                None => (self.finishing(&program::ATTENTION_JOIN), value_d),
+                Some(codes) => {
+                    let program = self.finishing(&program::ATTENTION_JOIN_CODES);
+                    (self.quantizing(program, codes, 1).constant("ROWS", 1u32), value_d / codes.segments().length)
+                }
+            };
             let program = program.constant("GROUP_X", group).constant("VALUE_QUADS", value_quads as u32);
-            let mut bindings = vec![Binding::read(1, result), Binding::write(6, Resource::Output(0))];
+            let mut bindings = vec![Binding::read(1, partials)];
+            bindings.extend(self.outputs());
             bindings.extend(self.sinks);
-            let launch = self.launch(program, &bindings, tokens * heads * value_d, group as usize);
+            let launch = self.launch(program, &bindings, tokens * heads * elements, group as usize);
             candidate.dispatches.push(launch.operations([2, slices, tokens, heads, value_d]));
         }
     }

@@ -1,10 +1,11 @@
 //! Common code of programs that read packed weights: the WGSL files for codes and scales, the panels of a launch, and the begins of
 //! streams. The layout itself is defined in `weights::layout`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::kernels::launch::dispatch::{Owner, Words};
+use crate::kernels::launch::dispatch::Words;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Candidate, Constant, DeviceCaps, Resource, link_float16};
 use crate::numeric::DType;
@@ -116,7 +117,7 @@ pub(crate) fn bound_parts(
 }
 
 /// Number of words of these panels of all experts.
-fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
+pub(crate) fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
     let layout = weights.layout();
     if first == 0 && count == layout.panels() {
         return layout.words() as u64;
@@ -129,20 +130,53 @@ fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
 ///
 /// # Errors
 /// If the weights are deferred and can't be made.
-fn panels(weights: &PackedWeights, first: usize, count: usize) -> Result<Words> {
+pub(crate) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Result<Words> {
     let (layout, words) = (weights.layout(), weights.words()?);
-    let range = |expert: usize| {
-        let start = expert * layout.expert_words() + first * layout.panel_words();
-        start..(start + count * layout.panel_words()).min((expert + 1) * layout.expert_words())
-    };
     if first == 0 && count == layout.panels() {
         return Ok(Words::all(words));
     }
     if layout.experts == 1 {
-        return Ok(Words::part(words, range(0)));
+        return Ok(Words::part(words, panels_range(weights, 0, first, count)));
     }
-    let experts = (0..layout.experts).flat_map(|expert| words[range(expert)].iter().copied());
-    Ok(Words::all(Arc::new(experts.collect())))
+    let expert = |expert| words[panels_range(weights, expert, first, count)].iter().copied();
+    Ok(Words::all(Arc::new((0..layout.experts).flat_map(expert).collect())))
+}
+
+/// Calls `each` with the weights and ranges of their words that are those of [`panels`], in order.
+///
+/// # Errors
+/// If `each` fails.
+pub(crate) fn each_panel_words(
+    weights: &Arc<PackedWeights>,
+    first: usize,
+    count: usize,
+    mut each: impl FnMut(&Arc<PackedWeights>, Range<usize>) -> Result<()>,
+) -> Result<()> {
+    let layout = weights.layout();
+    let ranges = match first == 0 && count == layout.panels() {
+        true => vec![0..layout.words()],
+        false => (0..layout.experts).map(|expert| panels_range(weights, expert, first, count)).collect(),
+    };
+    let parts = weights.parts();
+    for range in ranges {
+        let mut at = 0;
+        for part in &parts {
+            let end = at + part.layout().words();
+            let (from, to) = (range.start.max(at), range.end.min(end));
+            if from < to {
+                each(part, from - at..to - at)?;
+            }
+            at = end;
+        }
+    }
+    Ok(())
+}
+
+/// The words of panels of one expert among those of all weights.
+fn panels_range(weights: &PackedWeights, expert: usize, first: usize, count: usize) -> Range<usize> {
+    let layout = weights.layout();
+    let start = expert * layout.expert_words() + first * layout.panel_words();
+    start..(start + count * layout.panel_words()).min((expert + 1) * layout.expert_words())
 }
 
 impl Panels {
@@ -164,10 +198,6 @@ impl Panels {
     }
 
     fn constant(self, weights: &Arc<PackedWeights>) -> Constant {
-        let Self { first, count } = self;
-        let label = format!("panels {first}..{}", first + count);
-        let owners = weights.parts().into_iter().map(|part| part as Owner).collect();
-        let of = weights.clone();
-        Constant::of(owners, label, panels_words(weights, first, count), move || panels(&of, first, count))
+        Constant::panels(weights, self.first, self.count)
     }
 }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use super::program::Program;
 use crate::error::Result;
+#[cfg(feature = "transformer")]
+use crate::kernels::grouped::weights;
 use crate::kernels::rebind;
 use crate::tensor::Tensor;
+use crate::weights::PackedWeights;
 
 /// The properties of a device that decide which kernels are legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,11 +173,19 @@ pub struct Constant {
     label: String,
     count: u64,
     owners: Vec<Owner>,
-    make: Arc<dyn Fn() -> Result<Words> + Send + Sync>,
+    source: Source,
 }
 
 /// An object that words are packed from.
 pub(crate) type Owner = Arc<dyn Any + Send + Sync>;
+
+/// The source of a constant's words.
+#[derive(Clone)]
+enum Source {
+    Made(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
+    #[cfg(feature = "transformer")]
+    Panels { weights: Arc<PackedWeights>, first: usize, count: usize },
+}
 
 /// Words of a constant. Those of packed weights are not copied.
 #[derive(Debug, Clone)]
@@ -201,23 +212,37 @@ impl Deref for Words {
     }
 }
 
-/// The words of constants, one after the other. Those of an owner, or of the same owners, stay until the words of others are asked for,
-/// so that the parts of deferred weights are made once, and no two weights are in memory but parts beside their whole.
+/// The words of constants, part after part. Those of the last weights stay until others are asked for, so that deferred weights whose
+/// constants follow one another are made once, and no two of them are in memory at a time.
 #[derive(Default)]
-pub(crate) struct WordsInTurn(Option<(Vec<Owner>, Words)>);
+pub(crate) struct WordsInTurn(Option<(Arc<PackedWeights>, Arc<Vec<u32>>)>);
 
 impl WordsInTurn {
-    /// The words of the next constant.
+    /// Calls `each` with the words of the next constant, part after part.
     ///
     /// # Errors
-    /// As [`Constant::words`].
-    pub(crate) fn next(&mut self, constant: &Constant) -> Result<Words> {
-        let next = constant.owners();
-        self.0.take_if(|(owners, _)| {
-            owners.len() != next.len() || !owners.iter().zip(next).all(|(a, b)| Arc::ptr_eq(a, b))
-        });
-        let words = constant.words()?;
-        self.0 = (!next.is_empty()).then(|| (next.to_vec(), words.clone()));
+    /// As [`Constant::words`], or if `each` fails.
+    pub(crate) fn next(&mut self, constant: &Constant, mut each: impl FnMut(&[u32]) -> Result<()>) -> Result<()> {
+        match &constant.source {
+            Source::Made(_) => {
+                self.0.take();
+                each(&constant.words()?)
+            }
+            #[cfg(feature = "transformer")]
+            Source::Panels { weights, first, count } => {
+                weights::each_panel_words(weights, *first, *count, |part, range| each(&self.of(part)?[range]))
+            }
+        }
+    }
+
+    #[cfg(feature = "transformer")]
+    fn of(&mut self, weights: &Arc<PackedWeights>) -> Result<Arc<Vec<u32>>> {
+        self.0.take_if(|(last, _)| !Arc::ptr_eq(last, weights));
+        if let Some((_, words)) = &self.0 {
+            return Ok(words.clone());
+        }
+        let words = weights.words()?;
+        self.0 = Some((weights.clone(), words.clone()));
         Ok(words)
     }
 }
@@ -225,7 +250,7 @@ impl WordsInTurn {
 impl Constant {
     /// A constant of `count` words, which `make` lists.
     pub(crate) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
-        Self::of(Vec::new(), label.to_string(), count as u64, move || Ok(Words::all(Arc::new(make()))))
+        Self { label: label.to_string(), count: count as u64, owners: Vec::new(), source: Source::Made(Arc::new(make)) }
     }
 
     /// A constant that is packed from an object which ops share. The same owner and an equal label must mean equal words.
@@ -235,17 +260,18 @@ impl Constant {
         count: usize,
         make: impl Fn() -> Vec<u32> + Send + Sync + 'static,
     ) -> Self {
-        Self::of(vec![owner.clone()], label, count as u64, move || Ok(Words::all(Arc::new(make()))))
+        Self { label, count: count as u64, owners: vec![owner.clone()], source: Source::Made(Arc::new(make)) }
     }
 
-    /// A constant of words that are packed from some objects, or that can't be made.
-    pub(crate) fn of(
-        owners: Vec<Owner>,
-        label: String,
-        count: u64,
-        make: impl Fn() -> Result<Words> + Send + Sync + 'static,
-    ) -> Self {
-        Self { label, count, owners, make: Arc::new(make) }
+    /// A constant of `count` panels of every expert of packed weights, from panel `first` on.
+    #[cfg(feature = "transformer")]
+    pub(crate) fn panels(weights: &Arc<PackedWeights>, first: usize, count: usize) -> Self {
+        Self {
+            label: format!("panels {first}..{}", first + count),
+            count: weights::panels_words(weights, first, count),
+            owners: weights.parts().into_iter().map(|part| part as Owner).collect(),
+            source: Source::Panels { weights: weights.clone(), first, count },
+        }
     }
 
     /// The bits of a float32 tensor.
@@ -274,7 +300,11 @@ impl Constant {
     /// # Panics
     /// If they are not as many as [`count`](Self::count), which is a fault of the kernel: shaders read them unchecked.
     pub fn words(&self) -> Result<Words> {
-        let words = (self.make)()?;
+        let words = match &self.source {
+            Source::Made(make) => Words::all(Arc::new(make())),
+            #[cfg(feature = "transformer")]
+            Source::Panels { weights, first, count } => weights::panels(weights, *first, *count)?,
+        };
         assert_eq!(words.len() as u64, self.count, "words of {}", self.label);
         Ok(words)
     }

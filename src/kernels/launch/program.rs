@@ -326,6 +326,11 @@ parts! {
         ATTENTION_POWERS = "attention/powers";
         ATTENTION_VALUES = "attention/weighted_values";
         ATTENTION_JOIN = "attention/join";
+        ATTENTION_JOIN_CODES = "attention/join_codes";
+        FINISH_FLOATS = "attention/finish_floats";
+        FINISH_CODES = "attention/finish_codes";
+        "attention/group_codes";
+        "attention/partials";
         SINKS = "attention/sinks";
         SINKS_NONE = "attention/sinks_none";
         KEYS_VEC4 = "attention/keys_vec4";
