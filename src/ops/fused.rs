@@ -163,6 +163,7 @@ impl PostOp {
 fn made(first: &Op) -> TensorType {
     let made = first.outputs().swap_remove(0);
     match (first, made.dims()) {
+        #[cfg(feature = "transformer")]
         (Op::Attention(_), &[queries, heads, width]) => {
             TensorType::new(made.dtype(), [queries, heads * width]).expect("as many elements")
         }

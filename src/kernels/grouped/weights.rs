@@ -153,12 +153,11 @@ pub(crate) fn each_panel_words(
     mut each: impl FnMut(&Arc<PackedWeights>, Range<usize>) -> Result<()>,
 ) -> Result<()> {
     let layout = weights.layout();
-    let ranges = match first == 0 && count == layout.panels() {
-        true => vec![0..layout.words()],
-        false => (0..layout.experts).map(|expert| panels_range(weights, expert, first, count)).collect(),
-    };
+    // All panels of all experts lie one after the other.
+    let all = first == 0 && count == layout.panels();
     let parts = weights.parts();
-    for range in ranges {
+    for expert in 0..if all { 1 } else { layout.experts } {
+        let range = if all { 0..layout.words() } else { panels_range(weights, expert, first, count) };
         let mut at = 0;
         for part in &parts {
             let end = at + part.layout().words();
