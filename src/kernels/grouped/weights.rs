@@ -158,10 +158,12 @@ pub(crate) fn each_panel_words(
     mut each: impl FnMut(&Arc<PackedWeights>, Range<usize>) -> Result<()>,
 ) -> Result<()> {
     let layout = weights.layout();
-    let ranges = match first == 0 && count == layout.panels() {
-        true => vec![0..layout.words()],
-        false => (0..layout.experts).map(|expert| panels_range(weights, expert, first, count)).collect(),
-    };
+    // All panels are one range, with the padding of each expert.
+    let is_whole = first == 0 && count == layout.panels();
+    let ranges = (0..if is_whole { 1 } else { layout.experts }).map(|expert| match is_whole {
+        true => 0..layout.words(),
+        false => panels_range(weights, expert, first, count),
+    });
     let parts = weights.parts();
     for range in ranges {
         let mut at = 0;
