@@ -456,7 +456,8 @@
 //!
 //! * **Launches.** A plan moves a rotation of keys ([`Rotary`](crate::ops::Rotary)) into the `Append` that stores them, and joins that with
 //!   the rotation of queries and the `Append` of values, if the three ops follow one another
-//!   ([`RotaryAppend`](crate::ops::RotaryAppend)). It moves a symmetric quantization of rows into the norm before it, and functions,
+//!   ([`RotaryAppend`](crate::ops::RotaryAppend)). It moves a symmetric quantization of rows into the norm before it, or in
+//!   groups of a head into the attention before it, and functions,
 //!   sums and products of floats into the layers before them. Query, key and value become one launch, and so do a gate, its function
 //!   and its factor, if the weights have one format ([`JointLinear`](crate::ops::JointLinear)). Rows of float32 may go to a cache of
 //!   float16.

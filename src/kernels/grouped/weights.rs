@@ -153,7 +153,7 @@ pub(crate) fn each_panel_words(
     mut each: impl FnMut(&Arc<PackedWeights>, Range<usize>) -> Result<()>,
 ) -> Result<()> {
     let layout = weights.layout();
-    // All panels of all experts lie one after the other.
+    // All panels are one range, with the padding of each expert.
     let all = first == 0 && count == layout.panels();
     let parts = weights.parts();
     for expert in 0..if all { 1 } else { layout.experts } {
