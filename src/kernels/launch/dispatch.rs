@@ -184,7 +184,11 @@ pub(crate) type Owner = Arc<dyn Any + Send + Sync>;
 enum Source {
     Made(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
     #[cfg(feature = "transformer")]
-    Panels { weights: Arc<PackedWeights>, first: usize, count: usize },
+    Panels {
+        weights: Arc<PackedWeights>,
+        first: usize,
+        count: usize,
+    },
 }
 
 /// Words of a constant. Those of packed weights are not copied.
