@@ -18,7 +18,8 @@ use crate::weights::PackedWeights;
 /// * `image`: `[batch, spatial…, channels]` (NHWC) in float32 or float16, or int8 or uint8 codes with one scale (static or
 ///   dynamic); one to three spatial dimensions.
 /// * `weights`: [`PackedWeights`] `[groups, outputs / groups, taps · channels / groups]` in any of their formats; a row has the
-///   order of an OHWI filter. There is one matrix per group of channels.
+///   order of an OHWI filter. There is one matrix per group of channels. If they are [`bound`](PackedWeights::bound), their words are
+///   the last input.
 /// * Output: `[batch, positions…, outputs]` in float32 or float16.
 /// * The image is padded with zeros. [`transposed`](LinearConvBuilder::transposed) makes it scatter instead of gathering, as in
 ///   [`Conv`](super::ConvBuilder::transposed); taps between pixels are multiplied as zeros.
@@ -102,7 +103,9 @@ impl OpDef for LinearConv {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        self.patches.inputs()
+        let mut inputs = self.patches.inputs();
+        inputs.extend(self.linear.weights().input_type());
+        inputs
     }
 
     fn outputs(&self) -> Vec<TensorType> {
@@ -110,7 +113,7 @@ impl OpDef for LinearConv {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let patches = self.patches.with_inputs(inputs)?;
+        let patches = self.patches.with_inputs(&inputs[..self.patches.inputs().len().min(inputs.len())])?;
         let mut rows = vec![patches.output_type().clone()];
         rows.extend(self.linear.indices().map(|_| indices_type(&patches)).transpose()?);
         rows.extend(inputs[1..].iter().cloned());
@@ -200,12 +203,6 @@ impl LinearConvBuilder {
         let patches = self.patches.build()?;
         let rows = patches.output_type();
         let [groups, outputs, k] = self.weights.dims();
-        require!(
-            self.weights.input_type().is_none(),
-            "the words of the weights {} are an input, but a convolution's weights are part of it: unfold the image with Unfold, and \
-             multiply with Linear",
-            self.weights
-        );
         require!(groups > 0 && outputs > 0, "the weights {} have no output channel", self.weights);
         require!(
             rows.shape().row_length() == k,

@@ -3,7 +3,7 @@
 
 use super::{Meaning, linear, unfold};
 use crate::error::Result;
-use crate::ops::LinearConv;
+use crate::ops::{LinearConv, OpDef};
 use crate::tensor::Tensor;
 
 impl Meaning for LinearConv {
@@ -29,7 +29,7 @@ pub(super) fn tolerance(op: &LinearConv, inputs: &[&Tensor]) -> Vec<f32> {
 }
 
 fn over_patches<T>(op: &LinearConv, inputs: &[&Tensor], run: impl Fn(&[&Tensor]) -> T) -> T {
-    let rows = unfold::unfold(op.patches(), inputs);
+    let rows = unfold::unfold(op.patches(), &inputs[..op.patches().inputs().len()]);
     // The groups of a position are consecutive rows, and each row multiplies its own matrix.
     let groups = op.patches().groups();
     let indices = op.linear().indices().map(|_| {

@@ -222,8 +222,8 @@ impl PackedWeights {
 
     /// Weights whose words are an input of the op that takes them, its last: int32 `[words]`, of [`word_type`](Self::word_type). One plan
     /// then serves all layers of the same shapes, each with its own words in device memory: those of [`to_tensor`](Self::to_tensor), or
-    /// the output of [`QuantizeWeights`](crate::ops::QuantizeWeights). [`Linear`](crate::ops::Linear) and
-    /// [`Embedding`](crate::ops::Embedding) take such weights. Their columns are in order, and they fit one binding of the device.
+    /// the output of [`QuantizeWeights`](crate::ops::QuantizeWeights). [`Linear`](crate::ops::Linear),
+    /// [`LinearConv`](crate::ops::LinearConv) and [`Embedding`](crate::ops::Embedding) take such weights. Their columns are in order, and they fit one binding of the device.
     ///
     /// ```
     /// use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};

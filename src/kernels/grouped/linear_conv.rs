@@ -6,7 +6,7 @@ use crate::kernels::conv::unfold;
 use crate::kernels::convert::cast;
 use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, rebind};
 use crate::numeric::DType;
-use crate::ops::{Cast, LinearConv, PostOp};
+use crate::ops::{Cast, LinearConv, OpDef, PostOp};
 use crate::tensor::TensorType;
 
 impl Kernels for LinearConv {
@@ -38,6 +38,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
         let list = move || (0..count).map(|row| (row % groups) as u32).collect();
         (input, candidate.constant(Constant::new("group of each row", count, list)))
     });
+    let (words, last) = (op.linear().words_input(), op.inputs().len() - 1);
     let mut image = Resource::Input(0);
     if patches.window().input_pixels() == 0 {
         image = candidate.scratch(epilogue::row_words(patches.image()).max(4) as usize);
@@ -49,6 +50,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
     rebind(&mut candidate.dispatches, |resource| match (resource, indices) {
         (Resource::Input(0), _) => lhs,
         (Resource::Input(input), Some((index, constant))) if input == index => constant,
+        (Resource::Input(input), _) if Some(input) == words => Resource::Input(last),
         // The parameters of a dynamic image are its second input.
         (Resource::Input(_), _) => Resource::Input(1),
         (Resource::Output(_), _) => output,
