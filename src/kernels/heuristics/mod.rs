@@ -253,10 +253,12 @@ pub(super) fn conv_kernels(op: &Conv, caps: &DeviceCaps) -> Vec<ConvKernel> {
 }
 
 /// Candidates ordered by estimated cost, the cheapest first. Equal ones keep their order.
-pub(super) fn cheapest_first<T: Clone>(candidates: Vec<(f64, T)>) -> Vec<T> {
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    sort_indices_by(&mut order, &|a, b| candidates[a].0.total_cmp(&candidates[b].0));
-    order.into_iter().map(|i| candidates[i].1.clone()).collect()
+pub(super) fn cheapest_first<T>(candidates: Vec<(f64, T)>) -> Vec<T> {
+    let (costs, candidates): (Vec<f64>, Vec<T>) = candidates.into_iter().unzip();
+    let mut order: Vec<usize> = (0..costs.len()).collect();
+    sort_indices_by(&mut order, &|a, b| costs[a].total_cmp(&costs[b]));
+    let mut candidates: Vec<Option<T>> = candidates.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|i| candidates[i].take()).collect()
 }
 
 /// Estimated cost of a kernel of a convolution.
