@@ -61,16 +61,10 @@ fn in_sequence(op: &Fused, caps: &DeviceCaps) -> Vec<Candidate> {
     let second = candidates_with(&op.then(), None, caps).swap_remove(0);
     let residual = Resource::Input(first.inputs().len());
     let elements = op.outputs()[0].shape().elements();
-    let both = |mut candidate: Candidate| {
-        let made = candidate.scratch(elements);
-        rebind(&mut candidate.dispatches, |resource| match resource {
-            Resource::Output(_) => made,
-            resource => resource,
-        });
-        candidate.append(second.clone(), |resource| match resource {
-            Resource::Input(input) if input == position => made,
-            Resource::Input(_) => residual,
-            resource => resource,
+    let both = |candidate: Candidate| {
+        let mut candidate = candidate.followed_by(elements, second.clone(), |resource| match resource {
+            Resource::Input(input) => (input != position).then_some(residual),
+            resource => Some(resource),
         });
         candidate.dispatches.iter_mut().for_each(|launch| launch.in_place.clear());
         candidate

@@ -170,12 +170,12 @@ impl ExportedPlan {
         let mut data = Data::default();
         let mut words = WordsInTurn::default();
         let constants = constants.iter().map(|constant| {
-            let mut all = Vec::new();
+            let start = data.begin();
             words.next(constant, |part| {
-                all.extend_from_slice(part);
+                data.0.extend_from_slice(bytemuck::cast_slice(part));
                 Ok(())
             })?;
-            Ok(data.add(bytemuck::cast_slice(&all)))
+            Ok(data.end(start))
         });
         let constants = constants.collect::<Result<Vec<_>>>()?;
         let mut programs: Vec<String> = Vec::new();
@@ -214,12 +214,22 @@ struct Data(Vec<u8>);
 
 impl Data {
     fn add(&mut self, bytes: &[u8]) -> ExportedBytes {
-        self.0.resize(self.0.len().next_multiple_of(256), 0);
-        let offset = self.0.len();
+        let start = self.begin();
         self.0.extend_from_slice(bytes);
-        // As a buffer has them: in words, four at least.
-        self.0.resize(offset + bytes.len().next_multiple_of(4).max(16), 0);
-        ExportedBytes { offset, bytes: self.0.len() - offset }
+        self.end(start)
+    }
+
+    /// The offset of bytes that are about to be added.
+    fn begin(&mut self) -> usize {
+        self.0.resize(self.0.len().next_multiple_of(256), 0);
+        self.0.len()
+    }
+
+    /// The bytes from `offset` on, as a buffer has them: in words, four at least.
+    fn end(&mut self, offset: usize) -> ExportedBytes {
+        let bytes = (self.0.len() - offset).next_multiple_of(4).max(16);
+        self.0.resize(offset + bytes, 0);
+        ExportedBytes { offset, bytes }
     }
 }
 

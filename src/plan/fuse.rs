@@ -1,6 +1,7 @@
 //! Fusion of steps into one launch: requantization, clamps, tables, sums, and functions and products of floats move into the op before
-//! them, conversions into the transposition beside them, quantization of rows into their norm or attention, and layers of one input into one. Codes
-//! stay equal, and floats within their bounds. The fused ops are defined in `ops`; `schedule` orders and places them.
+//! them, conversions into the transposition beside them, quantization of rows into their norm or attention, and (`fuse_layers`) layers of
+//! one input into one. Codes stay equal, and floats within their bounds. The fused ops are defined in `ops`; `schedule` orders and places
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -23,6 +23,9 @@ use words::Words;
 /// Bytes of the words of deferred rows that are made at a time, if rows are not longer.
 const PART: usize = 4 << 20;
 
+/// Parts of deferred rows, at most: those of larger matrices than 64 GiB are larger.
+const MOST_PARTS: usize = 1 << 14;
+
 /// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
 ///
 /// ```text
@@ -204,9 +207,11 @@ impl PackedWeights {
         [n, k]: [usize; 2],
         make: impl Fn(Range<usize>) -> Result<Self> + Send + Sync + 'static,
     ) -> Result<Self> {
+        // Not so many rows that their bytes can't be counted.
+        Layout::new(&format, [1, n, k], None)?;
         let make = Arc::new(make);
         let panel = Self::packed_bytes(format, [1, PANEL, k])?;
-        let most = PANEL * (PART / panel.max(1)).max(1);
+        let most = (PANEL * (PART / panel.max(1)).max(1)).max(n.div_ceil(MOST_PARTS).next_multiple_of(PANEL));
         let part = |first: usize| {
             let (make, rows) = (make.clone(), first..n.min(first + most));
             Self::deferred(format, [1, rows.len(), k], move || make(rows.clone()))
@@ -215,15 +220,14 @@ impl PackedWeights {
             return part(0);
         }
         let parts = (0..n).step_by(most).map(|first| part(first).map(Arc::new)).collect::<Result<Vec<_>>>()?;
-        // Not so many rows that their bytes can't be counted.
-        Layout::new(&format, [1, n, k], None)?;
         Ok(Self::joined(&parts).expect("parts of one format, of whole panels"))
     }
 
     /// Weights whose words are an input of the op that takes them, its last: int32 `[words]`, of [`word_type`](Self::word_type). One plan
     /// then serves all layers of the same shapes, each with its own words in device memory: those of [`to_tensor`](Self::to_tensor), or
     /// the output of [`QuantizeWeights`](crate::ops::QuantizeWeights). [`Linear`](crate::ops::Linear),
-    /// [`LinearConv`](crate::ops::LinearConv) and [`Embedding`](crate::ops::Embedding) take such weights. Their columns are in order, and they fit one binding of the device.
+    /// [`LinearConv`](crate::ops::LinearConv) and [`Embedding`](crate::ops::Embedding) take such weights. Their columns are in order, and
+    /// they fit one binding of the device.
     ///
     /// ```
     /// use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};

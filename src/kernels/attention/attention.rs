@@ -4,7 +4,7 @@
 use crate::kernels::convert::quantize;
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{
-    Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters, rebind,
+    Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
 };
 use crate::numeric::DType;
 use crate::ops::{Attention, Cache, DynamicQuantize, PostOp};
@@ -68,7 +68,12 @@ impl Kernels for Attention {
         };
         let candidate = |tile| match codes {
             Some(codes) if !makes_codes(self, tile, caps) => {
-                in_sequence(candidate(self, tile, None, caps), self.output().shape().elements(), codes, caps)
+                let quantize = codes.candidates(None, caps).swap_remove(0);
+                let elements = self.output().shape().elements();
+                candidate(self, tile, None, caps).followed_by(elements, quantize, |resource| match resource {
+                    Resource::Input(_) => None,
+                    resource => Some(resource),
+                })
             }
             codes => candidate(self, tile, codes, caps),
         };
@@ -85,24 +90,6 @@ fn makes_codes(op: &Attention, tile: Tile, caps: &DeviceCaps) -> bool {
         Tile::Shared { .. } => true,
         Tile::Passes { .. } => false,
     }
-}
-
-/// A candidate of attention, and then the launches that quantize its output.
-fn in_sequence(mut candidate: Candidate, elements: usize, codes: &DynamicQuantize, caps: &DeviceCaps) -> Candidate {
-    let made = candidate.scratch(elements);
-    rebind(&mut candidate.dispatches, |resource| match resource {
-        Resource::Output(_) => made,
-        resource => resource,
-    });
-    let mut second = codes.candidates(None, caps).swap_remove(0);
-    let scratches: Vec<Resource> = second.scratch.iter().map(|&words| candidate.scratch(words)).collect();
-    rebind(&mut second.dispatches, |resource| match resource {
-        Resource::Input(_) => made,
-        Resource::Scratch(i) => scratches[i],
-        resource => resource,
-    });
-    candidate.dispatches.extend(second.dispatches);
-    candidate
 }
 
 /// The tiles that a device allows, best guess first.

@@ -4,7 +4,7 @@
 use super::linear::{self, Finish};
 use crate::kernels::conv::unfold;
 use crate::kernels::convert::cast;
-use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, rebind};
+use crate::kernels::{Candidate, Constant, DeviceCaps, Kernels, Resource, epilogue, line_group, rebind};
 use crate::numeric::DType;
 use crate::ops::{Cast, LinearConv, OpDef, PostOp};
 use crate::tensor::TensorType;
@@ -43,33 +43,29 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
     if patches.window().input_pixels() == 0 {
         image = candidate.scratch(epilogue::row_words(patches.image()).max(4) as usize);
     }
-    let output = match narrowed {
-        true => candidate.scratch(op.output_type().shape().elements()),
-        false => Resource::Output(0),
-    };
     rebind(&mut candidate.dispatches, |resource| match (resource, indices) {
         (Resource::Input(0), _) => lhs,
         (Resource::Input(input), Some((index, constant))) if input == index => constant,
         (Resource::Input(input), _) if Some(input) == words => Resource::Input(last),
         // The parameters of a dynamic image are its second input.
         (Resource::Input(_), _) => Resource::Input(1),
-        (Resource::Output(_), _) => output,
         (resource, _) => resource,
     });
     let group = line_group(caps);
     candidate.dispatches.insert(0, unfold::launch(patches, image, [0, rows.shape().rows()], lhs, group, caps));
-    if narrowed {
-        candidate.dispatches.extend(narrow(op, output, caps));
+    if !narrowed {
+        return candidate;
     }
-    candidate
+    candidate.followed_by(op.output_type().shape().elements(), narrow(op, caps), |resource| match resource {
+        Resource::Input(_) => None,
+        resource => Some(resource),
+    })
 }
 
 /// The launches that write the output from its float32 numbers.
-fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
+fn narrow(op: &LinearConv, caps: &DeviceCaps) -> Candidate {
     let shape = op.output_type().shape();
     let float32 = TensorType::new(DType::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");
     let cast = Cast::new(float32, DType::Float16).build().expect("floats can be cast");
-    let mut dispatches = cast::candidates(&cast, caps).swap_remove(0).dispatches;
-    rebind(&mut dispatches, |resource| if resource == Resource::Input(0) { from } else { resource });
-    dispatches
+    cast::candidates(&cast, caps).swap_remove(0)
 }

@@ -394,6 +394,18 @@ impl Candidate {
         self.constants.extend(other.constants);
         self.scratch.extend(other.scratch);
     }
+
+    /// This candidate, whose output becomes scratch of so many words, and then the launches of another that reads them. `by` tells the
+    /// resources that the other's inputs and outputs are, `None` for those words.
+    pub(crate) fn followed_by(mut self, words: usize, next: Self, by: impl Fn(Resource) -> Option<Resource>) -> Self {
+        let made = self.scratch(words);
+        rebind(&mut self.dispatches, |resource| match resource {
+            Resource::Output(_) => made,
+            resource => resource,
+        });
+        self.append(next, |resource| by(resource).unwrap_or(made));
+        self
+    }
 }
 
 impl Dispatch {
