@@ -45,13 +45,14 @@ wasm_cargo() {
         cargo "$@" -Z build-std=std,panic_abort --target wasm32-unknown-unknown
 }
 
-# wasm_page CRATE [PROFILE]: builds a crate of a page into its www/pkg.
+# wasm_page CRATE [OPTIONS OF CARGO]: builds a crate of a page into its www/pkg.
 wasm_page() {
-    local crate=$1 profile=${2:-release} target=${CARGO_TARGET_DIR:-target/browser} name
+    local crate=$1 target=${CARGO_TARGET_DIR:-target/browser} name
+    shift
     need_wasm
-    CARGO_TARGET_DIR=$target wasm_cargo build --manifest-path "$crate/Cargo.toml" --profile "$profile"
+    CARGO_TARGET_DIR=$target wasm_cargo build --manifest-path "$crate/Cargo.toml" --release "$@"
     cargo build --manifest-path scripts/bindgen/Cargo.toml --target-dir "$target/bindgen" --release
     name=$(sed -n 's/^name = "\(.*\)"/\1/p' "$crate/Cargo.toml" | head -n 1 | tr - _)
     rm -rf "$crate/www/pkg"
-    "$target/bindgen/release/bindgen" "$target/wasm32-unknown-unknown/$profile/$name.wasm" "$crate/www/pkg"
+    "$target/bindgen/release/bindgen" "$target/wasm32-unknown-unknown/release/$name.wasm" "$crate/www/pkg"
 }

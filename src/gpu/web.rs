@@ -42,19 +42,19 @@ pub(super) async fn adapter_name() -> String {
     words.into_iter().flatten().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The most turns of the event loop until a browser has told the loss of a device.
-const MOST_TURNS: usize = 8;
+/// Milliseconds between turns of the event loop, until a browser has told the loss of a device. Firefox takes longer than Chromium.
+const PAUSES: [u32; 10] = [0, 0, 1, 2, 4, 8, 16, 32, 64, 128];
 
 /// Lets the event loop turn until the device is known to be lost, or some times.
 pub(super) async fn turns(context: &Context) {
-    for _ in 0..MOST_TURNS {
+    for pause in PAUSES {
         if context.lost.get().is_some() {
             return;
         }
         let promise = Promise::new(&mut |resolve, _| {
             let global = js_sys::global();
             if let Some(set_timeout) = get(&global, "setTimeout").dyn_ref::<Function>() {
-                let _ = set_timeout.call2(&global, &resolve, &0.into());
+                let _ = set_timeout.call2(&global, &resolve, &pause.into());
             }
         });
         let _ = JsFuture::from(promise).await;
