@@ -8,7 +8,9 @@ mod catalog;
 mod common;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
@@ -479,6 +481,32 @@ fn an_upload_holds_few_copies() -> Result<()> {
 
 /// Of deferred weights one layer at a time is in host memory while a plan uploads them. 64 MiB are the copies of an upload, programs, the
 /// driver's own memory, and memory that the allocator keeps.
+/// More than the 16 MiB that are mapped at a time: the words are those of the download's first poll, however much is written later.
+#[test]
+fn a_large_readback_is_of_one_time() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(context) = common::context() else { return Ok(()) };
+    let words: Vec<i32> = (0..(9 << 20) + 3).collect();
+    let tensor = context.upload(&Tensor::new([words.len()], words.clone())?)?;
+    let buffers = context.counters().buffers;
+    let mut download = Box::pin(context.download(&tensor));
+    let first = download.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+    context.queue().write_buffer(tensor.buffer(), 0, &vec![0xff; 4 * words.len()]);
+    context.queue().submit([]);
+    let got = match first {
+        Poll::Ready(got) => got?,
+        Poll::Pending => pollster::block_on(download)?,
+    };
+    assert!(got.values::<i32>()? == words, "later words came back");
+    assert_eq!(context.counters().buffers, buffers + 2, "a copy of the tensor, and the buffer that is mapped");
+    // The mapped buffer is kept.
+    let small = context.upload(&Tensor::new([3], vec![1i32, 2, 3])?)?;
+    let buffers = context.counters().buffers;
+    assert_eq!(context.download_blocking(&small)?.values::<i32>()?, [1, 2, 3]);
+    assert_eq!(context.counters().buffers, buffers);
+    Ok(())
+}
+
 #[test]
 fn deferred_weights_leave_host_memory() -> Result<()> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

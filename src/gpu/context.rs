@@ -7,6 +7,7 @@ use super::caps::{self, MATRICES};
 use super::constants::Constants;
 use super::device_tensor::Temporary;
 use super::pipeline::{Pipeline, Pipelines};
+use super::readback::Readable;
 use super::wait::{COPIED, Copies};
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
@@ -143,6 +144,7 @@ pub struct Context {
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
     copies: Copies,
+    pub(super) readable: Readable,
 }
 
 /// The permission to request cooperative matrices, and no other experimental feature.
@@ -287,6 +289,7 @@ impl Context {
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
             copies: Copies::default(),
+            readable: Readable::default(),
         };
         // In a browser the loss is a promise, and any number of callers may wait for it.
         if context.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu {

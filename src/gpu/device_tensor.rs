@@ -1,11 +1,10 @@
-//! Tensors in device memory, in the crate's or the caller's buffers, and their readback to the host. The layout is in `pack`.
+//! Tensors in device memory, in the crate's or the caller's buffers. The layout is in `pack`.
 
 use std::ops::Deref;
 
-use super::Context;
 use super::context::Counting;
-use super::wait::map;
-use crate::error::{Error, Result, require};
+use super::{Context, readback};
+use crate::error::{Result, require};
 use crate::tensor::{Tensor, TensorType, pack};
 
 /// A tensor in device memory, in rows packed as [`DType::row_words`](crate::DType::row_words) documents.
@@ -139,17 +138,9 @@ impl DeviceTensor {
             self.buffer.usage()
         );
         let bytes = self.tensor_type.device_bytes();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = context.temporary("readback", bytes, usage)?;
-        context.scoped(|| {
-            let mut encoder = context.device().create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, Some(bytes));
-            context.queue().submit([encoder.finish()]);
-        })?;
+        let words = readback::words(context, &self.buffer, self.offset, bytes).await;
         Counting::count(&context.counting.submissions);
         Counting::count(&context.counting.readbacks);
-        let words = read(context, &staging).await;
-        drop(staging);
         // A destroyed device frees its buffers, so the words may be anything; and in a browser a refused call leaves zeros.
         context.check().await?;
         pack::owned_tensor(&self.tensor_type, words?)
@@ -172,21 +163,4 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         self.0.destroy();
     }
-}
-
-/// Bytes that are read at a time: in a browser each view of a mapped buffer is a copy.
-const PART: usize = 4 << 20;
-
-/// The words of a buffer that can be mapped.
-pub(super) async fn read(context: &Context, staging: &wgpu::Buffer) -> Result<Vec<u32>> {
-    map(context, staging).await?;
-    let failed = |error: wgpu::MapRangeError| Error::Device(format!("reading from the device: {error}"));
-    let mut words = vec![0; staging.size() as usize / 4];
-    for (part, words) in words.chunks_mut(PART / 4).enumerate() {
-        let (start, bytes) = ((part * PART) as u64, bytemuck::cast_slice_mut::<u32, u8>(words));
-        let view = staging.get_mapped_range(start..start + bytes.len() as u64).map_err(failed)?;
-        bytes.copy_from_slice(&view);
-    }
-    context.scoped(|| staging.unmap())?;
-    Ok(words)
 }

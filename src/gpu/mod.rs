@@ -13,6 +13,7 @@ mod pipeline;
 mod pipeline_cache;
 mod plan;
 mod probe;
+mod readback;
 mod single;
 mod stopwatch;
 mod verify;

@@ -9,7 +9,8 @@ use web_time::Instant;
 
 use super::Context;
 use super::context::Counting;
-use super::device_tensor::{Temporary, read};
+use super::device_tensor::Temporary;
+use super::readback::read;
 use super::wait::idle;
 use crate::error::Result;
 
@@ -125,7 +126,8 @@ impl Timestamps {
 
     /// The ticks from beginning to end; 0 if the clock went backwards.
     async fn read(&self, context: &Context) -> Result<u64> {
-        let words = read(context, &self.readable).await?;
+        let mut words = [0; BYTES as usize / 4];
+        read(context, &self.readable, &mut words).await?;
         let [start, end] = [0, 2].map(|i| u64::from(words[i + 1]) << 32 | u64::from(words[i]));
         Ok(end.saturating_sub(start))
     }

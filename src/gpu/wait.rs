@@ -47,12 +47,12 @@ impl Shared {
     }
 }
 
-/// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser polls by itself.
-pub(super) async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
+/// Waits until the first `bytes` bytes of a buffer are mapped for reading. Natively a thread polls the device meanwhile; a browser polls by itself.
+pub(super) async fn map(context: &Context, buffer: &wgpu::Buffer, bytes: u64) -> Result<()> {
     let mapping = Shared::default();
     let callback = mapping.clone();
     context.scoped(|| {
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
             callback.finish(result.map_err(|error| error.to_string()));
         });
     })?;

@@ -136,6 +136,8 @@ fn alive() -> Result<f64> {
 fn memory_comes_back() -> Result<()> {
     let context = wait(Context::new())?;
     let (op, lhs) = product()?;
+    // The context keeps the buffer of its first readback.
+    wait(context.download(&context.upload(&lhs)?))?;
     let before = alive()?;
     expect(wait(context.run(&op, &[&lhs]))?[0].values::<i32>()? == [96; 35], || "a wrong product".into())?;
     expect(alive()? == before, || format!("a run leaves {} buffers", alive().unwrap_or(0.0) - before))?;
