@@ -156,7 +156,8 @@ pub mod weights;
 pub use error::{Error, Result};
 #[cfg(feature = "wgpu")]
 pub use gpu::{
-    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Probe, Report, Workspace,
+    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanAt, PlanOptions, Probe, Report,
+    Workspace,
 };
 #[cfg(any(feature = "onnx", feature = "tflite"))]
 pub use network::{Network, Port};
@@ -164,7 +165,7 @@ pub use numeric::format::DType;
 pub use numeric::rounding::{Multiplier, Rounding};
 pub use plan::{
     DeviceLimits, ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements,
-    ExportedTensor, Graph, Value,
+    ExportedTensor, Extent, Graph, Value,
 };
 pub use tensor::pack;
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};

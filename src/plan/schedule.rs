@@ -41,7 +41,7 @@ pub(crate) struct Span {
 /// The begin of a range: a buffer and an offset in bytes.
 type Spot = (Storage, u64);
 
-/// The part of a schedule that all extents of a graph share: the steps, their order, and the places of their tensors.
+/// The part of a schedule that all sizes of a graph's extents share: the steps, their order, and the places of their tensors.
 #[derive(Debug)]
 pub(crate) struct Frame {
     steps: Vec<Placed>,
@@ -76,7 +76,7 @@ pub(crate) struct Launch {
     pub overwritten: Option<u64>,
 }
 
-/// The launches of a graph at one extent.
+/// The launches of a graph where its extents have some sizes.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     pub launches: Vec<Launch>,
@@ -176,7 +176,7 @@ impl Frame {
         Ok(Self { steps, constants, places, workspace, live_peak })
     }
 
-    /// The launches of a graph at some extent, with the kernels that `choose` selects from each op's candidates.
+    /// The launches of a graph at some sizes of its extents, with the kernels that `choose` selects from each op's candidates.
     pub(crate) fn schedule(
         &self,
         graph: &Graph,
@@ -256,7 +256,7 @@ impl Frame {
 }
 
 impl Placed {
-    /// The candidates of an op, at any extent, that stay within the frame's places for its step: the scratch, and an output that
+    /// The candidates of an op, at any extents, that stay within the frame's places for its step: the scratch, and an output that
     /// overwrites an input.
     fn legal<'a>(&self, candidates: &'a [Candidate]) -> Result<Cow<'a, [Candidate]>> {
         let needed = |candidate: &Candidate| candidate.scratch.iter().map(|&words| scratch_bytes(words)).sum();
@@ -272,11 +272,11 @@ impl Placed {
         let legal: Vec<Candidate> = candidates.iter().filter(|candidate| fits(candidate)).cloned().collect();
         if legal.is_empty() {
             return Err(Error::Limit {
-                what: format!("{} at this extent", self.merged.parts.join(" + ")),
+                what: format!("{} at these extents", self.merged.parts.join(" + ")),
                 needed: least,
                 limit: self.scratch.iter().map(|(_, room)| room).sum(),
-                unit: "bytes of scratch in the plan of a larger extent",
-                advice: "plan the graph for this extent",
+                unit: "bytes of scratch in the plan of larger extents",
+                advice: "plan the graph for these extents: Graph::fixed",
             });
         }
         Ok(Cow::Owned(legal))
@@ -294,7 +294,7 @@ fn overwrites(candidate: &Candidate, inputs: &[usize]) -> bool {
     candidate.dispatches.iter().all(|dispatch| dispatch.in_place.iter().any(|in_place| in_place.inputs == inputs))
 }
 
-/// The needs of a step beside its tensors, for any of its candidates, at any extent.
+/// The needs of a step beside its tensors, for any of its candidates, at any sizes of the extents.
 struct Needs {
     /// The bytes of its scratch buffers.
     scratch: Vec<u64>,
@@ -303,28 +303,51 @@ struct Needs {
 }
 
 impl Needs {
-    /// The needs of a step at the extent of its graph and at every smaller one.
+    /// The needs of a step at the largest extents of its graph and at smaller ones.
     fn new(graph: &Graph, step: &Step, lists: &CandidateLists<'_>) -> Result<Self> {
         let mut needs = Self::of(&step.op, lists.caps, |op| lists.of(op))?;
-        let Some(largest) = graph.extent().filter(|_| step.inputs.iter().any(|&value| graph.follows(value))) else {
-            return Ok(needs);
-        };
-        // An extent that the op can't have is skipped here; it is refused when it is asked for.
-        let at = |extent: usize| -> Option<Self> {
-            let types =
-                step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
+        let (followed, largest) = (graph.followed(&step.inputs), graph.largest());
+        // Sizes that the op can't have are skipped here; they are refused when they are asked for.
+        let at = |sizes: &[usize]| -> Option<Self> {
+            let types = graph.types_at(&step.inputs, sizes).ok()?;
             let op = Arc::new(step.op.with_inputs(&types).ok()?);
             Self::of(&op, lists.caps, |op| lists.once(op)).ok()
         };
-        // If an op sums over the extent, the size of packed vectors depends on the extent modulo sixteen: take the maximum over
-        // sixteen extents.
-        if step.op.inputs_by_row().is_none() {
-            (largest.saturating_sub(15)..largest).filter_map(at).for_each(|other| needs.join(&other));
+        // Some sizes of all extents at once: few, half and most.
+        let mut corners = vec![largest.clone()];
+        for &extent in &followed {
+            let sizes = |corner: &Vec<usize>, size: usize| {
+                let mut sizes = corner.clone();
+                sizes[extent] = size;
+                sizes
+            };
+            let most = largest[extent];
+            // Of more than three extents only some vary.
+            let some = if corners.len() < 27 { &[1, most / 2, most][..] } else { &[most] };
+            corners = corners.iter().flat_map(|corner| some.iter().map(|&size| sizes(corner, size))).collect();
         }
-        // Otherwise a larger extent needs more, unless a kernel becomes illegal at it.
-        let fewer = [1, largest / 2].into_iter().filter_map(at);
-        if !fewer.into_iter().all(|other| needs.covers(&other)) {
-            (0..largest).filter_map(at).for_each(|other| needs.join(&other));
+        for &extent in &followed {
+            let along = |sizes: std::ops::Range<usize>, corner: &[usize]| -> Vec<Self> {
+                let mut corner = corner.to_vec();
+                let each = sizes.filter_map(|size| {
+                    corner[extent] = size;
+                    at(&corner)
+                });
+                each.collect()
+            };
+            let most = largest[extent];
+            // If an op sums over the extent, the size of packed vectors depends on the extent modulo sixteen: take the maximum
+            // over sixteen extents.
+            if step.op.inputs_by_row().is_none() {
+                along(most.saturating_sub(15)..most, &largest).iter().for_each(|other| needs.join(other));
+            }
+            // Otherwise a larger extent needs more, unless a kernel becomes illegal at it.
+            for corner in corners.iter().filter(|corner| corner[extent] == most) {
+                let fewer = [1, most / 2, most].into_iter().flat_map(|size| along(size..size + 1, corner));
+                if !fewer.into_iter().all(|other| needs.covers(&other)) {
+                    along(0..most, corner).iter().for_each(|other| needs.join(other));
+                }
+            }
         }
         Ok(needs)
     }
