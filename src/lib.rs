@@ -29,7 +29,7 @@
 //! | run a network in one submission | [`Graph`], [`Context::plan`], [`Plan`] |
 //! | record into your own encoder | [`Plan::bind`], [`Plan::record`] |
 //! | bound and supply the memory of intermediates | [`Plan::workspace_bytes`], [`Workspace`] |
-//! | run batches or sequences of any length | [`Graph::dynamic_input`] |
+//! | run batches or sequences of any length | [`Graph::extent`], [`Graph::dynamic_input`] |
 //! | keep a cache on the device and change it in place | [`Graph::state`], [`Append`](ops::Append), [`AppendQuantized`](ops::AppendQuantized), [`Attention`](ops::Attention) |
 //! | run a plan without this crate: another wgpu, Dawn, JavaScript | [`Plan::export`], [`Graph::export`], [`ExportedPlan`] |
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |

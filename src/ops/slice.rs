@@ -144,7 +144,8 @@ impl Slice {
     /// ```
     /// use lowbit::{Graph, Tensor, TensorType, ops::Slice};
     /// let mut graph = Graph::new();
-    /// let rows = graph.dynamic_input(TensorType::float32([8, 2])?)?; // up to 8 tokens
+    /// let tokens = graph.extent("tokens", 8)?;
+    /// let rows = graph.dynamic_input(TensorType::float32([8, 2])?, [(0, tokens)])?; // up to 8 tokens
     /// let last = graph.add(Slice::last(graph.tensor_type(rows)?.clone(), 1)?, &[rows])?;
     /// graph.output(last);
     /// let three = Tensor::new([3, 2], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
