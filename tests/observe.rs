@@ -279,7 +279,8 @@ fn merging_is_one_pass() {
         };
         let mut graph = Graph::new();
         let batch = graph.extent("batch", 40).expect("a name");
-        let x = TensorType::float32([40, 2]).and_then(|rows| graph.dynamic_input(rows, [(0, batch)])).expect("an extent");
+        let x =
+            TensorType::float32([40, 2]).and_then(|rows| graph.dynamic_input(rows, [(0, batch)])).expect("an extent");
         let calibration = Calibration::new(&graph, &[(x, observer)]).expect("a float32 value");
         let observe = |seen: &mut [Observation], rows: &[(f32, f32, usize)]| {
             let values: Vec<f32> = rows.iter().flat_map(|row| [row.0, row.1]).collect();

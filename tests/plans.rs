@@ -627,8 +627,14 @@ fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
     assert!(graph.add(matmul, &[x]).is_err(), "a bias per row");
     assert!(graph.reshape(x, [5, 8]).is_err(), "rows of another length");
     let by_row = Quantization::symmetric_axis(0, vec![0.1; 8]);
-    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [8, 5])?.quantized(by_row)?, [(0, tokens)]).is_err(), "scales per row");
-    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [12, 5])?, [(0, tokens)]).is_err(), "no multiple of the extent");
+    assert!(
+        graph.dynamic_input(TensorType::new(DType::Int8, [8, 5])?.quantized(by_row)?, [(0, tokens)]).is_err(),
+        "scales per row"
+    );
+    assert!(
+        graph.dynamic_input(TensorType::new(DType::Int8, [12, 5])?, [(0, tokens)]).is_err(),
+        "no multiple of the extent"
+    );
     assert!(graph.dynamic_input(TensorType::new(DType::Int8, [])?, [(0, tokens)]).is_err(), "no dimension");
     assert!(graph.dynamic_input(TensorType::new(DType::Int8, [0, 5])?, [(0, tokens)]).is_err(), "no rows at all");
     let weights = graph.dynamic_input(input.clone(), [(0, tokens)])?;

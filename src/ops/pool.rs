@@ -1,12 +1,12 @@
 //! Average, maximum and global average pooling of quantized images. The meaning is `reference/pool.rs`, the GPU programs
 //! are `kernels/elementwise/pool.rs`.
 
-use super::{OpDef, check_pixels};
 use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
 use super::sums::{self, Channel, Offsets, Weights};
 use super::window::{Window, WindowRequest, pool_options, pooled_dims};
+use super::{OpDef, check_pixels};
 use crate::error::{Result, require};
 use crate::numeric::Multiplier;
 use crate::tensor::TensorType;

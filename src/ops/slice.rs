@@ -139,7 +139,7 @@ impl Slice {
         Self::of(input, indices, sizes)
     }
 
-    /// The last `count` indices of the first axis. In a graph whose first dimension is dynamic they are the last ones that there are.
+    /// The last `count` indices of the first axis. Where the first dimension follows an extent they are the last ones that there are.
     ///
     /// ```
     /// use lowbit::{Graph, Tensor, TensorType, ops::Slice};

@@ -1,8 +1,8 @@
 //! The patches of a sliding window, laid out as rows (im2col). The meaning is `reference/unfold.rs`, the GPU program is
 //! `kernels/conv/unfold.rs`. Any kind of matmul can multiply them.
 
-use super::{OpDef, check_pixels};
 use super::window::{Window, WindowRequest, window_options};
+use super::{OpDef, check_pixels};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};

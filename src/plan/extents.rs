@@ -98,13 +98,22 @@ impl Extents {
     /// The dimensions of an input of this type, of which those listed follow extents.
     pub(super) fn declared(&self, tensor_type: &TensorType, following: &[(usize, usize)]) -> Result<Dims> {
         let mut dims = fixed(tensor_type);
-        require!(!following.is_empty(), "no dimension of the dynamic input {tensor_type} follows an extent: declare it by Graph::input");
+        require!(
+            !following.is_empty(),
+            "no dimension of the dynamic input {tensor_type} follows an extent: declare it by Graph::input"
+        );
         for &(axis, extent) in following {
             let Named { name, largest } = &self.0[extent];
             let Some(dimension) = dims.get_mut(axis) else {
-                refuse!("dimension {axis} of the dynamic input {tensor_type} is to follow {name}, but it has {} dimensions", dims.len());
+                refuse!(
+                    "dimension {axis} of the dynamic input {tensor_type} is to follow {name}, but it has {} dimensions",
+                    dims.len()
+                );
             };
-            require!(dimension.is_fixed(), "dimension {axis} of the dynamic input {tensor_type} is to follow two extents: name one");
+            require!(
+                dimension.is_fixed(),
+                "dimension {axis} of the dynamic input {tensor_type} is to follow two extents: name one"
+            );
             let size = dimension.factor;
             require!(
                 size > 0 && size.is_multiple_of(*largest),
@@ -142,7 +151,9 @@ impl Extents {
                 match &found[extent] {
                     None => found[extent] = Some((size, format!("input {i}{label}"))),
                     Some((known, before)) if *known != size => {
-                        refuse!("{name} is {known} in {before} but {size} in input {i}{label}: give tensors of one size")
+                        refuse!(
+                            "{name} is {known} in {before} but {size} in input {i}{label}: give tensors of one size"
+                        )
                     }
                     Some(_) => {}
                 }

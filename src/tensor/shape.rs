@@ -139,7 +139,8 @@ pub(crate) fn runs(from: &[usize], to: &[usize]) -> Vec<(Range<usize>, Range<usi
 /// of elements changes, the outermost dimension that can changes in proportion. `None` if none can.
 pub(crate) fn reshaped(from: &[usize], to: &[usize], now: &[usize]) -> Option<Vec<usize>> {
     let mut dims = to.to_vec();
-    for (before, after) in runs(from, to).into_iter().filter(|(before, _)| from[before.clone()] != now[before.clone()]) {
+    for (before, after) in runs(from, to).into_iter().filter(|(before, _)| from[before.clone()] != now[before.clone()])
+    {
         let [old, new] = [from, now].map(|dims| dims[before.clone()].iter().product::<usize>());
         let scaled = |&size: &usize| size.checked_mul(new).filter(|product| old > 0 && product.is_multiple_of(old));
         let (axis, size) = after.into_iter().find_map(|axis| Some((axis, scaled(&to[axis])? / old)))?;
