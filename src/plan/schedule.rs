@@ -313,39 +313,44 @@ impl Needs {
             let op = Arc::new(step.op.with_inputs(&types).ok()?);
             Self::of(&op, lists.caps, |op| lists.once(op)).ok()
         };
-        // Some sizes of all extents at once: few, half and most.
+        let with = |sizes: &[usize], extent: usize, size: usize| {
+            let mut sizes = sizes.to_vec();
+            sizes[extent] = size;
+            sizes
+        };
+        // Sums over extents pack vectors that are not whole: their size depends on the extent modulo sixteen.
+        let packs = step.op.inputs_by_row().is_none();
         let mut corners = vec![largest.clone()];
         for &extent in &followed {
-            let sizes = |corner: &Vec<usize>, size: usize| {
-                let mut sizes = corner.clone();
-                sizes[extent] = size;
-                sizes
-            };
             let most = largest[extent];
-            // Of more than three extents only some vary.
-            let some = if corners.len() < 27 { &[1, most / 2, most][..] } else { &[most] };
-            corners = corners.iter().flat_map(|corner| some.iter().map(|&size| sizes(corner, size))).collect();
-        }
-        for &extent in &followed {
-            let along = |sizes: std::ops::Range<usize>, corner: &[usize]| -> Vec<Self> {
-                let mut corner = corner.to_vec();
-                let each = sizes.filter_map(|size| {
-                    corner[extent] = size;
-                    at(&corner)
-                });
-                each.collect()
-            };
-            let most = largest[extent];
-            // If an op sums over the extent, the size of packed vectors depends on the extent modulo sixteen: take the maximum
-            // over sixteen extents.
-            if step.op.inputs_by_row().is_none() {
-                along(most.saturating_sub(15)..most, &largest).iter().for_each(|other| needs.join(other));
+            let mut some = vec![1, most / 2, most];
+            if packs {
+                some.extend([most - most % 16, most - most % 4, most - 1]);
             }
-            // Otherwise a larger extent needs more, unless a kernel becomes illegal at it.
-            for corner in corners.iter().filter(|corner| corner[extent] == most) {
-                let fewer = [1, most / 2, most].into_iter().flat_map(|size| along(size..size + 1, corner));
-                if !fewer.into_iter().all(|other| needs.covers(&other)) {
-                    along(0..most, corner).iter().for_each(|other| needs.join(other));
+            some.sort_unstable();
+            some.dedup();
+            // Of more than three extents only some vary.
+            let some = if corners.len() <= 36 { &some[..] } else { &[most] };
+            corners = corners.iter().flat_map(|corner| some.iter().map(|&size| with(corner, extent, size))).collect();
+        }
+        let others: Vec<Self> = corners.iter().filter_map(|corner| at(corner)).collect();
+        let covers_all = others.iter().all(|other| needs.covers(other));
+        others.iter().for_each(|other| needs.join(other));
+        // Otherwise larger extents need more, unless a kernel becomes illegal at them: then all sizes are asked for.
+        for &extent in &followed {
+            let most = largest[extent];
+            let sizes = match (covers_all, packs) {
+                (true, false) => continue,
+                (true, true) => most.saturating_sub(15)..most,
+                (false, _) => 0..most,
+            };
+            for corner in corners
+                .iter()
+                .filter(|corner| (0..corner.len()).all(|i| i == extent || [1, largest[i]].contains(&corner[i])))
+            {
+                if corner[extent] == most {
+                    let others = sizes.clone().filter_map(|size| at(&with(corner, extent, size)));
+                    others.for_each(|other| needs.join(&other));
                 }
             }
         }

@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn runs_of_reshaped_dimensions() {
-        let cases: [(&[usize], &[usize], &[(usize, usize)]); 7] = [
+        type Case<'a> = (&'a [usize], &'a [usize], &'a [(usize, usize)]);
+        let cases: [Case<'_>; 7] = [
             (&[4, 6], &[4, 2, 3], &[(1, 1), (1, 2)]),
             (&[4, 6, 5], &[24, 5], &[(2, 1), (1, 1)]),
             (&[6, 4], &[4, 6], &[(2, 2)]),
