@@ -60,7 +60,8 @@ fn network(rows: usize) -> lowbit::Result<Graph> {
     let stage = Requantization::new(DType::Uint8, 0.0625, 100)?;
 
     let mut graph = Graph::new();
-    let activations = graph.dynamic_input(reals)?;
+    let extent = graph.extent("rows", rows)?;
+    let activations = graph.dynamic_input(reals, [(0, extent)])?;
     let x =
         graph.add(Quantize::new(graph.tensor_type(activations)?.clone(), codes.clone()).build()?, &[activations])?;
     let y = graph.add(Matmul::new(codes.clone(), weights).output(stage.clone()).build()?, &[x])?;

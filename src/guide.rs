@@ -45,7 +45,8 @@
 //!     let stage = Requantization::new(DType::Uint8, 0.05, 100)?;
 //!
 //!     let mut graph = Graph::new();
-//!     let x = graph.dynamic_input(reals)?; // up to so many rows: see step 4
+//!     let extent = graph.extent("rows", rows)?;
+//!     let x = graph.dynamic_input(reals, [(0, extent)])?; // up to so many rows: see step 4
 //!     let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
 //!     let y = graph.add(Matmul::new(codes, weights).output(stage.clone()).build()?, &[x])?;
 //!     let y = graph.add(Table::sigmoid(graph.tensor_type(y)?.clone(), stage)?, &[y])?;
@@ -75,7 +76,8 @@
 //! # fn network(rows: usize) -> lowbit::Result<Graph> {
 //! #     let codes = TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
 //! #     let mut graph = Graph::new();
-//! #     let x = graph.dynamic_input(TensorType::float32([rows, 24])?)?;
+//! #     let extent = graph.extent("rows", rows)?;
+//! #     let x = graph.dynamic_input(TensorType::float32([rows, 24])?, [(0, extent)])?;
 //! #     let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
 //! #     let y = graph.add(Dequantize::new(codes).build()?, &[x])?;
 //! #     graph.output(y);
@@ -129,9 +131,10 @@
 //!
 //! # 4. Batches of any size
 //!
-//! The first dimension of a [`Graph::dynamic_input`] is the largest that it may have. Bind tensors with fewer rows, in the
-//! same buffers if you like; nothing is computed for rows that are not there. The launches for an extent are made when it
-//! is first bound, and up to 64 extents beside the largest are remembered; [`Plan::warm_up_for`] makes and compiles them earlier.
+//! An [`Extent`] is a size that is known at run time. It has a name and a largest size, which is the one in the types of a graph, and
+//! dimensions of a [`Graph::dynamic_input`] follow it. Bind tensors with fewer rows, in the same buffers if you like; nothing is
+//! computed for rows that are not there. The launches for some sizes are made when they are first bound, and those for up to 64
+//! combinations beside the largest are remembered; [`Plan::at`] makes them earlier, compiles and prints them.
 //!
 //! ```
 //! # use lowbit::{DeviceTensor, DType, Graph, Quantization, Tensor, TensorType, Tuner};
@@ -139,12 +142,13 @@
 //! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
 //! # let codes = |rows: usize| TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128));
 //! let mut graph = Graph::new();
-//! let x = graph.dynamic_input(TensorType::float32([512, 24])?)?;
+//! let rows = graph.extent("rows", 512)?;
+//! let x = graph.dynamic_input(TensorType::float32([512, 24])?, [(0, rows)])?;
 //! # let y = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes(512)?).build()?, &[x])?;
 //! # graph.output(y);
 //! // … its ops …
 //! let plan = context.plan(&graph, Tuner::FirstGuess)?;
-//! pollster::block_on(plan.warm_up_for(3))?;
+//! pollster::block_on(plan.at(&[("rows", 3)])?.warm_up())?;
 //! # let most = DeviceTensor::allocate(&context, plan.input_types()[0].clone())?;
 //! # let host = Tensor::new([3, 24], (0..72).map(|i| i as f32 / 16.0).collect::<Vec<f32>>())?;
 //! # let bytes: Vec<u8> = host.values::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -518,6 +522,7 @@
 //! [`DeviceTensor::from_buffer`]: crate::DeviceTensor::from_buffer
 //! [`Error`]: crate::Error
 //! [`Graph`]: crate::Graph
+//! [`Extent`]: crate::Extent
 //! [`Graph::dynamic_input`]: crate::Graph::dynamic_input
 //! [`Graph::state`]: crate::Graph::state
 //! [`Plan`]: crate::Plan
@@ -528,7 +533,7 @@
 //! [`Plan::run`]: crate::Plan::run
 //! [`Plan::run_on_device`]: crate::Plan::run_on_device
 //! [`Plan::warm_up`]: crate::Plan::warm_up
-//! [`Plan::warm_up_for`]: crate::Plan::warm_up_for
+//! [`Plan::at`]: crate::Plan::at
 //! [`PlanOptions::single_workspace_buffer`]: crate::PlanOptions::single_workspace_buffer
 //! [`TensorType::device_bytes`]: crate::TensorType::device_bytes
 //! [`Tuner::Measured`]: crate::Tuner::Measured

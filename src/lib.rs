@@ -29,7 +29,7 @@
 //! | run a network in one submission | [`Graph`], [`Context::plan`], [`Plan`] |
 //! | record into your own encoder | [`Plan::bind`], [`Plan::record`] |
 //! | bound and supply the memory of intermediates | [`Plan::workspace_bytes`], [`Workspace`] |
-//! | run batches or sequences of any length | [`Graph::dynamic_input`] |
+//! | run batches or sequences of any length | [`Graph::extent`], [`Graph::dynamic_input`] |
 //! | keep a cache on the device and change it in place | [`Graph::state`], [`Append`](ops::Append), [`AppendQuantized`](ops::AppendQuantized), [`Attention`](ops::Attention) |
 //! | run a plan without this crate: another wgpu, Dawn, JavaScript | [`Plan::export`], [`Graph::export`], [`ExportedPlan`] |
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
@@ -156,7 +156,8 @@ pub mod weights;
 pub use error::{Error, Result};
 #[cfg(feature = "wgpu")]
 pub use gpu::{
-    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Probe, Report, Workspace,
+    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanAt, PlanOptions, Probe, Report,
+    Workspace,
 };
 #[cfg(any(feature = "onnx", feature = "tflite"))]
 pub use network::{Network, Port};
@@ -164,7 +165,7 @@ pub use numeric::format::DType;
 pub use numeric::rounding::{Multiplier, Rounding};
 pub use plan::{
     DeviceLimits, ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements,
-    ExportedTensor, Graph, Value,
+    ExportedTensor, Extent, Graph, Value,
 };
 pub use tensor::pack;
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};

@@ -306,8 +306,9 @@ fn masks_follow_the_extent() -> Result<()> {
     let tensors = tensors(&mut random, [most, 4, 2, 8, 8, capacity], DType::Float32);
     let types: Vec<TensorType> = tensors.iter().map(|tensor| tensor.tensor_type().clone()).collect();
     let mut graph = Graph::new();
-    let query = graph.dynamic_input(types[0].clone())?;
-    let mask = graph.dynamic_input(TensorType::float32([most, capacity])?)?;
+    let tokens = graph.extent("tokens", most)?;
+    let query = graph.dynamic_input(types[0].clone(), [(0, tokens)])?;
+    let mask = graph.dynamic_input(TensorType::float32([most, capacity])?, [(0, tokens)])?;
     let [keys, values] = [1, 2].map(|i| graph.input(types[i].clone()));
     let p = graph.input(TensorType::new(DType::Int32, [1])?);
     let attention = builder(&tensors).mask(TensorType::float32([most, capacity])?).build()?;
@@ -327,7 +328,8 @@ fn masks_follow_the_extent() -> Result<()> {
     }
     // A mask of heads is for one number of queries.
     let mut graph = Graph::new();
-    let query = graph.dynamic_input(types[0].clone())?;
+    let tokens = graph.extent("tokens", most)?;
+    let query = graph.dynamic_input(types[0].clone(), [(0, tokens)])?;
     let [keys, values] = [1, 2].map(|i| graph.input(types[i].clone()));
     let p = graph.input(TensorType::new(DType::Int32, [1])?);
     let of_heads = TensorType::float32([4, most, capacity])?;
@@ -667,7 +669,8 @@ fn queries_of_another_extent_are_rotated_alone() -> Result<()> {
     let [query_type, row_type, cache_type, table_type] =
         [&query, &rows, &cache, &table].map(|t| t.tensor_type().clone());
     let mut graph = Graph::new();
-    let q = graph.dynamic_input(query_type.clone())?;
+    let tokens = graph.extent("tokens", 3)?;
+    let q = graph.dynamic_input(query_type.clone(), [(0, tokens)])?;
     let [k, angles, p] =
         [&row_type, &table_type, &TensorType::new(DType::Int32, [1])?].map(|t| graph.input((*t).clone()));
     let states = [graph.state(cache_type.clone()), graph.state(cache_type.clone())];
@@ -868,9 +871,10 @@ fn other_rotations_stay_apart() -> Result<()> {
 fn layer(n: usize, capacity: usize) -> Result<(Graph, [Value; 2])> {
     let mut graph = Graph::new();
     let p = graph.input(TensorType::new(DType::Int32, [1])?);
-    let query = graph.dynamic_input(TensorType::float32([n, 4, 8])?)?;
-    let key = graph.dynamic_input(TensorType::float32([n, 2, 8])?)?;
-    let value = graph.dynamic_input(TensorType::float32([n, 2, 8])?)?;
+    let tokens = graph.extent("tokens", n)?;
+    let query = graph.dynamic_input(TensorType::float32([n, 4, 8])?, [(0, tokens)])?;
+    let key = graph.dynamic_input(TensorType::float32([n, 2, 8])?, [(0, tokens)])?;
+    let value = graph.dynamic_input(TensorType::float32([n, 2, 8])?, [(0, tokens)])?;
     let cache = TensorType::float32([capacity, 2, 8])?;
     let states = [graph.state(cache.clone()), graph.state(cache.clone())];
     // An op whose result the outputs need only in the state.
@@ -930,8 +934,9 @@ fn states_are_changed_in_place() -> Result<()> {
 fn quantized_layer(n: usize, capacity: usize) -> Result<Graph> {
     let mut graph = Graph::new();
     let p = graph.input(TensorType::new(DType::Int32, [1])?);
-    let query = graph.dynamic_input(TensorType::float32([n, 4, 24])?)?;
-    let rows = [24, 20].map(|d| graph.dynamic_input(TensorType::float32([n, 2, d])?));
+    let tokens = graph.extent("tokens", n)?;
+    let query = graph.dynamic_input(TensorType::float32([n, 4, 24])?, [(0, tokens)])?;
+    let rows = [24, 20].map(|d| graph.dynamic_input(TensorType::float32([n, 2, d])?, [(0, tokens)]));
     let mut inputs = vec![query];
     let mut parameters = vec![];
     for rows in rows {

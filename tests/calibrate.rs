@@ -17,7 +17,8 @@ const N: usize = 10;
 /// The graph of a layer with float weights `[K, N]`, its input and its output.
 fn layer(weights: &Tensor) -> Result<(Graph, [Value; 2])> {
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
+    let rows = graph.extent("rows", ROWS)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?, [(0, rows)])?;
     let product = FloatMatmul::new(TensorType::new(DType::Float32, [ROWS, K])?, weights.clone()).build()?;
     let y = graph.add(product, &[x])?;
     graph.output(y);
@@ -85,7 +86,8 @@ fn observed_ranges_make_a_static_plan() -> Result<()> {
     let (input, output) = (input?, output?);
 
     let mut quantized = Graph::new();
-    let x = quantized.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
+    let rows = quantized.extent("rows", ROWS)?;
+    let x = quantized.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?, [(0, rows)])?;
     let of_x = TensorType::new(DType::Uint8, [ROWS, K])?.quantized(input.clone())?;
     let x = quantized.add(Quantize::new(quantized.tensor_type(x)?.clone(), of_x.clone()).build()?, &[x])?;
     let stage = Requantization::new(DType::Uint8, output.scales()[0], output.zero_points()[0])?;
@@ -118,7 +120,8 @@ fn rows_find_their_scales_in_the_plan() -> Result<()> {
     let codes = quantized_weights(&weights)?;
     let (float, _) = layer(&weights)?;
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
+    let rows = graph.extent("rows", ROWS)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?, [(0, rows)])?;
     let quantize =
         DynamicQuantize::new(TensorType::float32([ROWS, K])?, DType::Uint8, DynamicGranularity::Row).build()?;
     let of_x = graph.add_all(quantize, &[x])?;

@@ -28,45 +28,55 @@ const LARGEST: usize = 2_000;
 #[derive(Debug, Default)]
 struct Count {
     planned: u64,
+    dynamic: u64,
     extents: u64,
     computed: u64,
 }
 
-/// The op alone in a graph. Inputs are dynamic if their first dimension is that of the first input.
-fn dynamic_graph(op: &Op) -> Result<Graph> {
+/// The op alone in a graph, in which some dimensions of inputs follow one of two extents: those of a size follow the extent of that
+/// size.
+fn dynamic_graph(draw: &mut Draw, op: &Op) -> Result<Option<(Graph, [usize; 2])>> {
+    let sizes: Vec<usize> = op.inputs().iter().flat_map(|t| t.dims().to_vec()).filter(|&size| size > 0).collect();
+    let Some(&first) = op.inputs()[0].dims().first().filter(|&&size| size > 0) else { return Ok(None) };
+    let other = draw.random.pick(&sizes);
     let mut graph = Graph::new();
-    let first = op.inputs()[0].dims().first().copied();
+    let extents = [graph.extent("first", first)?, graph.extent("other", other)?];
+    let everywhere = draw.random.integer(0, 1) == 0;
     let inputs = op.inputs().into_iter().map(|input| {
-        let follows = first.is_some() && input.dims().first().copied() == first;
-        if follows { graph.dynamic_input(input) } else { Ok(graph.input(input)) }
+        let follows = |(axis, &size): (usize, &usize)| match size {
+            size if size == first && (axis == 0 || everywhere) => Some((axis, extents[0])),
+            size if size == other && axis > 0 => Some((axis, extents[1])),
+            _ => None,
+        };
+        let following: Vec<_> = input.dims().iter().enumerate().filter_map(follows).collect();
+        if following.is_empty() { Ok(graph.input(input)) } else { graph.dynamic_input(input, following) }
     });
     let inputs = inputs.collect::<Result<Vec<Value>>>()?;
     for output in graph.add_all(op.clone(), &inputs)? {
         graph.output(output);
     }
-    Ok(graph)
+    Ok(Some((graph, [first, other])))
 }
 
-/// Plans an op at its extent and at smaller ones, without compiling anything.
+/// Plans an op at its extents and at smaller ones, without compiling anything.
 fn plan(context: &Context, draw: &mut Draw, op: &Op, count: &mut Count) -> Result<()> {
     let tuner = Tuner::Nth(draw.random.integer(0, 8) as usize);
     let mut options = PlanOptions::from(tuner);
     options.single_workspace_buffer = draw.random.integer(0, 7) == 0;
     context.plan_with(&Graph::of(op.clone())?, options)?;
     count.planned += 1;
-    let Ok(graph) = dynamic_graph(op) else { return Ok(()) };
-    let Some(extent) = graph.extent() else { return Ok(()) };
     // An op whose constants belong to single indices supports no other extent.
+    let Ok(Some((graph, most))) = dynamic_graph(draw, op) else { return Ok(()) };
+    count.dynamic += 1;
     let Ok(plan) = context.plan_with(&graph, options) else { return Ok(()) };
-    for at in [0, 1, extent / 2, extent.saturating_sub(3), extent.saturating_sub(1)] {
-        // A type without scales is accepted for any scales.
-        let types = op.inputs().into_iter().map(|t| match t.dims() {
-            [first, rest @ ..] if *first == extent => TensorType::new(t.dtype(), [&[at], rest].concat()),
-            dimensions => TensorType::new(t.dtype(), dimensions),
-        });
-        let types = types.collect::<Result<Vec<_>>>()?;
-        match plan.output_types_for(&types.iter().collect::<Vec<_>>()) {
-            Ok(_) => count.extents += 1,
+    let sizes = |most: usize| [0, 1, most / 2, most.saturating_sub(3), most - 1, most];
+    for (first, other) in sizes(most[0]).into_iter().flat_map(|first| sizes(most[1]).map(|other| (first, other))) {
+        match plan.at(&[("first", first), ("other", other)]) {
+            Ok(at) => {
+                let expected = graph.fixed(&[("first", first), ("other", other)])?;
+                assert!(expected.input_types().eq(at.input_types()), "{op:?}");
+                count.extents += 1;
+            }
             Err(Error::Request(_) | Error::Limit { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -168,8 +168,9 @@ fn a_layer_and_its_gradients_at_any_batch() -> Result<()> {
     let (most, inputs, outputs) = (9, 6, 5);
     let floats_type = |dims: &[usize]| TensorType::new(DType::Float32, dims);
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(floats_type(&[most, inputs])?)?;
-    let dy = graph.dynamic_input(floats_type(&[most, outputs])?)?;
+    let rows = graph.extent("rows", most)?;
+    let x = graph.dynamic_input(floats_type(&[most, inputs])?, [(0, rows)])?;
+    let dy = graph.dynamic_input(floats_type(&[most, outputs])?, [(0, rows)])?;
     let weights = graph.input(floats_type(&[outputs, inputs])?);
     let bias = graph.input(floats_type(&[outputs])?);
     let types = |values: &[lowbit::Value]| -> Result<Vec<TensorType>> {

@@ -465,7 +465,8 @@ fn greatest_of_any_batch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(9_108);
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::float32([6, 3000])?)?;
+    let rows = graph.extent("rows", 6)?;
+    let x = graph.dynamic_input(TensorType::float32([6, 3000])?, [(0, rows)])?;
     let best = graph.add_all(TopK::new(TensorType::float32([6, 3000])?, 5).build()?, &[x])?;
     let both = [TensorType::float32([6, 5])?, TensorType::float32([6, 3000])?];
     let both = graph.add(Concat::new(both, 1).build()?, &[best[0], x])?;
@@ -591,7 +592,8 @@ fn a_plan_of_them_at_any_batch() -> Result<()> {
     let (most, n) = (6, 40);
     let real = TensorType::new(DType::Float32, [most, n])?;
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(real.clone())?;
+    let rows = graph.extent("rows", real.dims()[0])?;
+    let x = graph.dynamic_input(real.clone(), [(0, rows)])?;
     let mut y = graph.add(Softmax::new(TensorType::float32([most, n])?).build()?, &[x])?;
     for function in ACTIVATIONS {
         y = graph.add(FloatUnary::new(TensorType::float32([most, n])?, function)?, &[y])?;

@@ -132,13 +132,14 @@ fn conv(random: &mut Random, graph: &mut Graph, x: Value, input: TensorType, out
 
 fn random_graph(random: &mut Random, extent: usize) -> Result<Graph> {
     let mut graph = Graph::new();
+    let images = graph.extent("images", extent)?;
     let mut values = Vec::new();
     let channels = random.pick(&[1, 5, 16, 33]);
     for _ in 0..2 {
         let format = random.pick(&CODES);
         let dims = [extent, random.pick(&[1, 3]), random.pick(&[1, 4]), random.pick(&[1, channels])];
         let quantization = Quantization::tensor(random.scale(), random.zero_point(format));
-        values.push(graph.dynamic_input(TensorType::new(format, dims)?.quantized(quantization)?)?);
+        values.push(graph.dynamic_input(TensorType::new(format, dims)?.quantized(quantization)?, [(0, images)])?);
     }
     let inputs = values.len();
     let wanted = inputs + random.integer(1, 10) as usize;

@@ -392,7 +392,8 @@ fn launches_leave_nothing_behind() -> Result<()> {
 /// A graph whose first dimension may be smaller at run time, with programs of several loops.
 fn layers() -> Result<Graph> {
     let mut graph = Graph::new();
-    let reals = graph.dynamic_input(real(&[40, 96])?)?;
+    let rows = graph.extent("rows", 40)?;
+    let reals = graph.dynamic_input(real(&[40, 96])?, [(0, rows)])?;
     let stage = Requantization::new(Uint8, 0.1, 3)?;
     let quantized =
         graph.add(Quantize::new(TensorType::float32([40, 96])?, codes(Uint8, &[40, 96])?).build()?, &[reals])?;
@@ -422,7 +423,7 @@ fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
         let before = (code(), context.counters());
         match extent {
             40 => pollster::block_on(plan.warm_up())?,
-            _ => pollster::block_on(plan.warm_up_for(extent))?,
+            _ => pollster::block_on(plan.at(&[("rows", extent)])?.warm_up())?,
         }
         let warm = (code(), context.counters());
         assert!(warm.1.pipelines > before.1.pipelines, "there is something to compile");
@@ -439,7 +440,7 @@ fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
         assert_eq!(after, warm.0, "KiB of machine code, which the driver has made of a program at its first launch");
         // A second warm-up does nothing.
         let before = context.counters();
-        pollster::block_on(plan.warm_up_for(extent))?;
+        pollster::block_on(plan.at(&[("rows", extent)])?.warm_up())?;
         assert_eq!(context.counters(), before);
     }
     Ok(())

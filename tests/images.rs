@@ -562,7 +562,8 @@ fn any_batch() -> Result<()> {
     let mut random = Random::new(40);
     let image = random.quantized(DType::Int8, &[4, 6, 5, 10]);
     let mut graph = Graph::new();
-    let mut x = graph.dynamic_input(image.tensor_type().clone())?;
+    let images = graph.extent("images", 4)?;
+    let mut x = graph.dynamic_input(image.tensor_type().clone(), [(0, images)])?;
     let mut step = |graph: &mut Graph, op: Op| -> Result<()> {
         x = graph.add(op, &[x])?;
         Ok(())

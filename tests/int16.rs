@@ -266,7 +266,8 @@ fn a_network_of_int16() -> Result<()> {
         Ok(Requantization::new(DType::Int16, scale, 0)?.rounding(Rounding::FixedWide))
     };
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(DType::Float32, [6, 6, 5, 3])?)?;
+    let images = graph.extent("images", 6)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [6, 6, 5, 3])?, [(0, images)])?;
     let codes =
         graph.add(Quantize::new(TensorType::float32([6, 6, 5, 3])?, int16(1e-4, &[6, 6, 5, 3])?).build()?, &[x])?;
     let filter = weights(&mut random, DType::Int8, &[8, 3, 3, 3], 0)?;

@@ -479,7 +479,8 @@ fn graphs_join_layers() -> Result<()> {
     let graph = |tokens: usize| -> Result<Graph> {
         let mut graph = Graph::new();
         let x_type = TensorType::float32([tokens, 64])?;
-        let x = graph.dynamic_input(x_type.clone())?;
+        let rows = graph.extent("tokens", tokens)?;
+        let x = graph.dynamic_input(x_type.clone(), [(0, rows)])?;
         for weights in &layers {
             let out = graph.add(Linear::new(x_type.clone(), weights.clone()).build()?, &[x])?;
             graph.output(out);
@@ -714,7 +715,8 @@ fn bound_words_have_a_static_size() -> Result<()> {
     let mut graph = Graph::new();
     let indices = graph.input(TensorType::int32([2])?);
     let x = graph.input(TensorType::float32([2, 32])?);
-    let words = graph.dynamic_input(bound.word_type()?)?;
+    let some = graph.extent("words", bound.word_type()?.dims()[0])?;
+    let words = graph.dynamic_input(bound.word_type()?, [(0, some)])?;
     let embedding = Embedding::new(TensorType::int32([2])?, bound.clone()).build()?;
     let error = graph.add(embedding, &[indices, words]).expect_err("some of the words").to_string();
     assert!(error.contains("no longer fit each other"), "{error}");

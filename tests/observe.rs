@@ -278,8 +278,9 @@ fn merging_is_one_pass() {
             Some(bins) => Observer::histogram(axis, bins.expect("a sound number of bins")),
         };
         let mut graph = Graph::new();
+        let batch = graph.extent("batch", 40).expect("a name");
         let x =
-            graph.dynamic_input(TensorType::new(DType::Float32, [40, 2]).expect("a small type")).expect("an extent");
+            TensorType::float32([40, 2]).and_then(|rows| graph.dynamic_input(rows, [(0, batch)])).expect("an extent");
         let calibration = Calibration::new(&graph, &[(x, observer)]).expect("a float32 value");
         let observe = |seen: &mut [Observation], rows: &[(f32, f32, usize)]| {
             let values: Vec<f32> = rows.iter().flat_map(|row| [row.0, row.1]).collect();
@@ -310,7 +311,8 @@ fn calibration_on_a_device_is_that_of_the_reference() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(65);
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(DType::Float32, [50, 3])?)?;
+    let rows = graph.extent("rows", 50)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [50, 3])?, [(0, rows)])?;
     let observers = [
         Observer::range(Granularity::Tensor),
         Observer::range(Granularity::Axis(1)),

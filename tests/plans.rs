@@ -19,10 +19,11 @@ const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 /// A graph of `steps` random ops over `[extent, n]` codes, with a dynamic extent of at most `extent`.
 fn random_graph(random: &mut Random, extent: usize, steps: usize) -> Result<Graph> {
     let mut graph = Graph::new();
+    let rows = graph.extent("rows", extent)?;
     let mut values: Vec<Value> = Vec::new();
     for _ in 0..random.integer(1, 3) {
         let (format, n) = (random.pick(&CODES), random.pick(&[1, 5, 16, 33]));
-        values.push(graph.dynamic_input(code_type(random, format, &[extent, n])?)?);
+        values.push(graph.dynamic_input(code_type(random, format, &[extent, n])?, [(0, rows)])?);
     }
     let inputs = values.len();
     for _ in 0..steps {
@@ -362,7 +363,8 @@ fn tables_compose() -> Result<()> {
 fn nchw_graph(float: DType, quantization: &Quantization, transpose_first: bool, apart: bool) -> Result<Graph> {
     let mut graph = Graph::new();
     let nchw = TensorType::new(float, [2, 3, 5, 7])?;
-    let x = graph.dynamic_input(nchw)?;
+    let images = graph.extent("images", 2)?;
+    let x = graph.dynamic_input(nchw, [(0, images)])?;
     let add = |graph: &mut Graph, x: Value, step: &dyn Fn(TensorType) -> Result<lowbit::ops::Op>| -> Result<Value> {
         graph.add(step(graph.tensor_type(x)?.clone())?, &[x])
     };
@@ -517,7 +519,8 @@ fn sums_over_any_extent_have_their_scratch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let real = |rows: usize, columns: usize| TensorType::new(DType::Float32, [rows, columns]);
     let mut graph = Graph::new();
-    let (x, g) = (graph.dynamic_input(real(72, 9)?)?, graph.dynamic_input(real(72, 36)?)?);
+    let rows = graph.extent("rows", 72)?;
+    let (x, g) = (graph.dynamic_input(real(72, 9)?, [(0, rows)])?, graph.dynamic_input(real(72, 36)?, [(0, rows)])?);
     let product = FloatMatmul::new(real(72, 9)?, real(72, 36)?).transposed_lhs().build()?;
     let y = graph.add(product, &[x, g])?;
     graph.output(y);
@@ -534,7 +537,8 @@ fn sums_over_any_extent_have_their_scratch() -> Result<()> {
 fn asking_for_types_makes_no_launches() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(DType::Float32, [500, 3])?)?;
+    let rows = graph.extent("rows", 500)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [500, 3])?, [(0, rows)])?;
     let x = graph.add(FloatUnary::new(TensorType::float32([500, 3])?, Function::Relu)?, &[x])?;
     graph.output(x);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -578,7 +582,8 @@ fn bad_bindings_are_refused() -> Result<()> {
     let mut random = Random::new(36);
     let mut graph = Graph::new();
     let input = code_type(&mut random, DType::Int8, &[8, 5])?;
-    let x = graph.dynamic_input(input.clone())?;
+    let tokens = graph.extent("tokens", 8)?;
+    let x = graph.dynamic_input(input.clone(), [(0, tokens)])?;
     graph.name(x, "tokens")?;
     let y = graph.add(Dequantize::new(input.clone()).build()?, &[x])?;
     let y = graph.add(Softmax::new(graph.tensor_type(y)?.clone()).build()?, &[y])?;
@@ -612,7 +617,8 @@ fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
     let mut random = Random::new(37);
     let mut graph = Graph::new();
     let input = code_type(&mut random, DType::Int8, &[8, 5])?;
-    let x = graph.dynamic_input(input.clone())?;
+    let tokens = graph.extent("tokens", 8)?;
+    let x = graph.dynamic_input(input.clone(), [(0, tokens)])?;
     let fixed = graph.input(input.clone());
     let add = Add::new(input.clone(), input.clone(), Requantization::new(DType::Int8, 0.1, 0)?).build()?;
     assert!(graph.add(add, &[x, fixed]).is_err(), "the other operand keeps its rows");
@@ -620,23 +626,29 @@ fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
     let matmul = Matmul::new(input.clone(), random.quantized(DType::Int8, &[5, 3])).bias(bias).build()?;
     assert!(graph.add(matmul, &[x]).is_err(), "a bias per row");
     assert!(graph.reshape(x, [5, 8]).is_err(), "rows of another length");
-    let rows = Quantization::symmetric_axis(0, vec![0.1; 8]);
-    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [8, 5])?.quantized(rows)?).is_err(), "scales per row");
-    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [12, 5])?).is_err(), "no multiple of the extent");
-    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [])?).is_err(), "no dimension");
-    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [0, 5])?).is_err(), "no rows at all");
-    let weights = graph.dynamic_input(input.clone())?;
+    let by_row = Quantization::symmetric_axis(0, vec![0.1; 8]);
+    assert!(
+        graph.dynamic_input(TensorType::new(DType::Int8, [8, 5])?.quantized(by_row)?, [(0, tokens)]).is_err(),
+        "scales per row"
+    );
+    assert!(
+        graph.dynamic_input(TensorType::new(DType::Int8, [12, 5])?, [(0, tokens)]).is_err(),
+        "no multiple of the extent"
+    );
+    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [])?, [(0, tokens)]).is_err(), "no dimension");
+    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [0, 5])?, [(0, tokens)]).is_err(), "no rows at all");
+    let weights = graph.dynamic_input(input.clone(), [(0, tokens)])?;
     let lhs = graph.input(code_type(&mut random, DType::Int8, &[3, 8])?);
     let matmul = Matmul::new(graph.tensor_type(lhs)?.clone(), input.clone()).build()?;
     assert!(graph.add(matmul, &[lhs, weights]).is_err(), "k would change");
-    let parameters = graph.dynamic_input(TensorType::new(DType::Parameters, [8])?)?;
+    let parameters = graph.dynamic_input(TensorType::new(DType::Parameters, [8])?, [(0, tokens)])?;
     let codes = graph.input(TensorType::new(DType::Int8, [8, 5])?);
     let matmul = Matmul::new(graph.tensor_type(codes)?.clone(), random.quantized(DType::Int8, &[5, 3]))
         .dynamic_lhs(DynamicGranularity::Row)
         .output(Output::real())
         .build()?;
     assert!(graph.add(matmul, &[codes, parameters]).is_err(), "fewer parameters than rows");
-    let twice = graph.dynamic_input(TensorType::new(DType::Int8, [16, 5])?)?;
+    let twice = graph.dynamic_input(TensorType::new(DType::Int8, [16, 5])?, [(0, tokens)])?;
     let pool = Pool::max(code_type(&mut random, DType::Int8, &[16, 1, 5])?, [1]).build()?;
     let image = graph.reshape(twice, [16, 1, 5])?;
     graph.add(pool, &[image])?;
@@ -690,7 +702,8 @@ fn last_rows_of_any_extent() -> Result<()> {
     let mut random = Random::new(2_107);
     for (most, count) in [(1, 1), (9, 1), (40, 3)] {
         let mut graph = Graph::new();
-        let x = graph.dynamic_input(TensorType::float32([most, 5])?)?;
+        let rows = graph.extent("rows", most)?;
+        let x = graph.dynamic_input(TensorType::float32([most, 5])?, [(0, rows)])?;
         let twice = graph.add(FloatUnary::new(TensorType::float32([most, 5])?, Function::Relu)?, &[x])?;
         let last = graph.add(Slice::last(TensorType::float32([most, 5])?, count)?, &[twice])?;
         let after = graph.add(FloatUnary::new(TensorType::float32([count, 5])?, Function::Relu)?, &[last])?;
@@ -722,7 +735,8 @@ fn last_rows_of_any_extent() -> Result<()> {
 fn bindings_tell_their_launches() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::float32([600, 64])?)?;
+    let rows = graph.extent("rows", 600)?;
+    let x = graph.dynamic_input(TensorType::float32([600, 64])?, [(0, rows)])?;
     let y = graph.add(FloatUnary::new(TensorType::float32([600, 64])?, Function::Tanh)?, &[x])?;
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -743,7 +757,8 @@ fn bindings_tell_their_launches() -> Result<()> {
 #[test]
 fn operands_of_other_extents_are_refused() -> Result<()> {
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::float32([1 << 20, 2])?)?;
+    let rows = graph.extent("rows", 1 << 20)?;
+    let x = graph.dynamic_input(TensorType::float32([1 << 20, 2])?, [(0, rows)])?;
     let fixed = graph.input(TensorType::float32([1 << 20, 2])?);
     let sum =
         FloatBinary::new(TensorType::float32([1 << 20, 2])?, TensorType::float32([1 << 20, 2])?, Arithmetic::Add)?;
@@ -752,7 +767,7 @@ fn operands_of_other_extents_are_refused() -> Result<()> {
     let message = graph.add(part, &[x]).expect_err("a part of a dynamic axis").to_string();
     assert!(message.contains("Slice::last"), "{message}");
     // The best of a dynamic row, which has at least as many elements.
-    let row = graph.dynamic_input(TensorType::float32([1 << 20])?)?;
+    let row = graph.dynamic_input(TensorType::float32([1 << 20])?, [(0, rows)])?;
     let best = graph.add_all(TopK::new(TensorType::float32([1 << 20])?, 3).build()?, &[row])?;
     assert_eq!(graph.tensor_type(best[0])?.dims(), [3]);
     Ok(())
@@ -763,7 +778,8 @@ fn operands_of_other_extents_are_refused() -> Result<()> {
 fn fixed_residuals_broadcast() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::float32([1, 8])?)?;
+    let rows = graph.extent("rows", 1)?;
+    let x = graph.dynamic_input(TensorType::float32([1, 8])?, [(0, rows)])?;
     let fixed = graph.input(TensorType::float32([1, 8])?);
     let x = graph.add(FloatUnary::new(TensorType::float32([1, 8])?, Function::Relu)?, &[x])?;
     let sum = FloatBinary::new(TensorType::float32([1, 8])?, TensorType::float32([1, 8])?, Arithmetic::Add)?;

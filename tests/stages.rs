@@ -468,7 +468,8 @@ fn planners_fuse_floats() -> Result<()> {
     let x = Tensor::new([m, n], small(m * n).into_iter().map(f32::from).collect::<Vec<_>>())?;
     let real = x.tensor_type();
     let mut graph = Graph::new();
-    let input = graph.dynamic_input(real.clone())?;
+    let rows = graph.extent("rows", real.dims()[0])?;
+    let input = graph.dynamic_input(real.clone(), [(0, rows)])?;
     let mut layer = |graph: &mut Graph, value| {
         let all = small(n * n);
         let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);

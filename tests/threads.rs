@@ -39,7 +39,8 @@ fn network(seed: u64) -> Result<Graph> {
     let (rows, width) = (9, random.pick(&[5, 16, 17, 30]));
     let codes = random.quantized(DType::Uint8, &[rows, width]).tensor_type().clone();
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(codes.clone())?;
+    let extent = graph.extent("rows", rows)?;
+    let x = graph.dynamic_input(codes.clone(), [(0, extent)])?;
     let table = Table::leaky_relu(codes, 0.25, Requantization::new(DType::Uint8, 0.5, 100)?)?;
     let x = graph.add(table, &[x])?;
     let weights = random.quantized(DType::Int8, &[width, width]);
@@ -170,7 +171,7 @@ fn threads_plan_and_warm_up_at_once() -> Result<()> {
             barrier.wait();
             let plan = context.plan(&graph, Tuner::Nth(round as usize % 4))?;
             pollster::block_on(plan.warm_up())?;
-            pollster::block_on(plan.warm_up_for(3))?;
+            pollster::block_on(plan.at(&[("rows", 3)])?.warm_up())?;
             let compiled = context.counters().pipelines;
             let mut random = Random::new(thread);
             for rows in [9, 3] {

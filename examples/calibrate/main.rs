@@ -110,9 +110,10 @@ fn observe(context: &Context, split: &Split) -> Result<HashMap<&'static str, Vec
     let activations = float_network()?.activations(&split.images)?;
     let mut graph = Graph::new();
     let batch_of = |x: &Tensor| [&[BATCH], &x.dims()[1..]].concat();
+    let images = graph.extent("images", BATCH)?;
     let mut values = Vec::new();
     for x in &activations {
-        values.push(graph.dynamic_input(TensorType::new(DType::Float32, batch_of(x))?)?);
+        values.push(graph.dynamic_input(TensorType::new(DType::Float32, batch_of(x))?, [(0, images)])?);
     }
     let tensor = Granularity::Tensor;
     let observers = [
@@ -172,7 +173,8 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
         Ok(Tensor::new(view.shape(), values.collect::<Vec<f32>>())?)
     };
     let mut graph = Graph::new();
-    let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
+    let extent = graph.extent("images", batch)?;
+    let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?, [(0, extent)])?;
     let codes = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(activations[0].clone())?;
     let mut x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), codes).build()?, &[images])?;
     let padded = Windows::default().with_padding([1; 4]);

@@ -305,7 +305,10 @@ impl Model {
         let ids = TensorType::new(DType::Int32, [tokens])?;
         let ids = match wanted {
             Wanted::Logits(Some(_)) => graph.input(ids),
-            _ => graph.dynamic_input(ids)?,
+            _ => {
+                let extent = graph.extent("tokens", tokens)?;
+                graph.dynamic_input(ids, [(0, extent)])?
+            }
         };
         let position = graph.input(TensorType::new(DType::Int32, [1])?);
         let table = TensorType::float32([self.capacity, self.rotary_width])?;

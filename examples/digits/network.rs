@@ -67,7 +67,8 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
     let padding = Padding::Explicit { begin: vec![1, 1], end: vec![1, 1] };
 
     let mut graph = Graph::new();
-    let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
+    let extent = graph.extent("images", batch)?;
+    let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?, [(0, extent)])?;
     let x = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(model.quantization("x")?)?;
     let x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), x).build()?, &[images])?;
     let r1 = model.conv(&mut graph, x, "conv1", "r1", |conv| conv.padding(padding.clone()))?;

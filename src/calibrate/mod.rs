@@ -16,7 +16,8 @@
 //!
 //! // Any float32 value of a graph can be observed; here it is an input.
 //! let mut graph = Graph::new();
-//! let x = graph.dynamic_input(TensorType::new(DType::Float32, [8, 2])?)?;
+//! let rows = graph.extent("rows", 8)?;
+//! let x = graph.dynamic_input(TensorType::new(DType::Float32, [8, 2])?, [(0, rows)])?;
 //! let calibration = Calibration::new(&graph, &[(x, Observer::range(Granularity::Tensor))])?;
 //!
 //! let mut seen = calibration.empty();

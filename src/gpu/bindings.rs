@@ -81,7 +81,7 @@ impl Workspace {
 /// A plan bound to inputs, outputs and a workspace; made by [`Plan::bind`]. [`Plan::record`] puts it into an encoder any number of
 /// times.
 ///
-/// It keeps its buffers alive and is `Send` and `Sync`. Its `Display` shows one line per launch at its extent, as that of [`Plan`] does.
+/// It keeps its buffers alive and is `Send` and `Sync`. Its `Display` shows one line per launch, as that of [`Plan`] does.
 #[derive(Debug)]
 pub struct Bindings {
     /// The id of the plan that made it.

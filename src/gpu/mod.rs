@@ -30,6 +30,6 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub use bindings::{Bindings, Workspace};
 pub use context::{Context, ContextOptions, Counters};
 pub use device_tensor::DeviceTensor;
-pub use plan::{Plan, PlanOptions};
+pub use plan::{Plan, PlanAt, PlanOptions};
 pub use probe::Probe;
 pub use verify::{Comparison, Report};

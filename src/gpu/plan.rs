@@ -71,17 +71,17 @@ pub struct Plan {
     options: PlanOptions,
     limits: DeviceCaps,
     frame: Frame,
-    /// The launches at the largest extent.
+    /// The launches at the largest extents.
     whole: Arc<Variant>,
-    /// The launches at other extents that tensors were bound with.
-    variants: Mutex<HashMap<usize, Arc<Variant>>>,
+    /// The launches at other sizes of the extents that tensors were bound with.
+    variants: Mutex<HashMap<Vec<usize>, Arc<Variant>>>,
     /// The plan's own workspace, for bindings without a caller's workspace.
     workspace: OnceLock<Workspace>,
     /// The inputs that are dynamic parameters, with the data type of their codes.
     parameters: Vec<(usize, DType)>,
 }
 
-/// The launches at one extent, with their constants and uniforms.
+/// The launches at some sizes of the extents, with their constants and uniforms.
 #[derive(Debug)]
 pub(super) struct Variant {
     input_types: Vec<TensorType>,
@@ -100,7 +100,7 @@ pub(super) struct Variant {
 /// wgpu's alignment of the offset of a uniform binding, valid on any device.
 const UNIFORM_ALIGNMENT: usize = 256;
 
-/// The number of extents that a plan caches besides the largest.
+/// The number of combinations of sizes that a plan caches besides the largest.
 const MOST_VARIANTS: usize = 64;
 
 impl Variant {
@@ -220,26 +220,27 @@ impl Plan {
         })
     }
 
-    /// The extent of inputs of these types; `None` for the largest.
-    fn smaller_extent<'a>(
-        &self,
-        inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone,
-    ) -> Result<Option<usize>> {
-        let extent = self.graph.extent_of(inputs.clone())?;
-        match extent {
-            Some(extent) => check_tensors("input", self.graph.input_types_at(extent)?.iter(), inputs)?,
-            None => check_tensors("input", self.whole.input_types.iter(), inputs)?,
-        }
-        Ok(extent.filter(|&extent| Some(extent) != self.graph.extent()))
+    /// The sizes of the extents in inputs of these types.
+    fn sizes<'a>(&'a self, inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone) -> Result<Vec<usize>> {
+        let sizes = self.graph.sizes_of(inputs.clone())?;
+        check_tensors("input", self.graph.types_at(self.graph.inputs(), &sizes)?.iter(), inputs)?;
+        Ok(sizes)
     }
 
-    /// The launches for inputs of these types, made at the first use of an extent.
-    fn variant<'a>(&self, inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone) -> Result<Arc<Variant>> {
-        let Some(extent) = self.smaller_extent(inputs)? else { return Ok(self.whole.clone()) };
-        if let Some(variant) = lock(&self.variants).get(&extent) {
+    /// The launches for inputs of these types.
+    fn variant<'a>(&'a self, inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone) -> Result<Arc<Variant>> {
+        self.variant_at(&self.sizes(inputs)?)
+    }
+
+    /// The launches at some sizes of the extents, made at their first use.
+    fn variant_at(&self, sizes: &[usize]) -> Result<Arc<Variant>> {
+        if sizes == self.graph.largest() {
+            return Ok(self.whole.clone());
+        }
+        if let Some(variant) = lock(&self.variants).get(sizes) {
             return Ok(variant.clone());
         }
-        let graph = self.graph.at_extent(extent)?;
+        let graph = self.graph.at(sizes)?;
         // Binding must not measure; it uses known choices only.
         let chooser = Chooser::new(&self.context, self.options.tuner, Choices::default());
         let lists = CandidateLists::new(&self.limits);
@@ -248,10 +249,41 @@ impl Plan {
         if variants.len() >= MOST_VARIANTS {
             variants.clear();
         }
-        Ok(variants.entry(extent).or_insert_with(|| Arc::new(variant)).clone())
+        Ok(variants.entry(sizes.to_vec()).or_insert_with(|| Arc::new(variant)).clone())
     }
 
-    /// The plan at its largest extent as data, with its constants: to run it without this crate. [`Graph::export`] makes the same
+    /// The plan where its extents have these sizes, and others their largest: its launches, the types of its tensors, its programs to
+    /// be compiled. The launches are made at the first use of the sizes, and up to 64 combinations of sizes are kept beside the
+    /// largest.
+    ///
+    /// ```
+    /// use lowbit::{Context, DeviceTensor, Graph, Tensor, TensorType, Tuner, ops::{FloatUnary, Function}};
+    /// # let Ok(context) = Context::new_blocking() else { return Ok(()) };
+    /// let mut graph = Graph::new();
+    /// let tokens = graph.extent("tokens", 512)?;
+    /// let x = graph.dynamic_input(TensorType::float32([512, 64])?, [(0, tokens)])?;
+    /// let y = graph.add(FloatUnary::new(graph.tensor_type(x)?.clone(), Function::Relu)?, &[x])?;
+    /// graph.output(y);
+    /// let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    /// let three = plan.at(&[("tokens", 3)])?;
+    /// println!("{three}"); // a line for each launch
+    /// pollster::block_on(three.warm_up())?;
+    /// let y = DeviceTensor::allocate(&context, three.output_types()[0].clone())?;
+    /// let x = context.upload(&Tensor::new([3, 64], vec![1.0f32; 192])?)?;
+    /// let bindings = plan.bind(&[&x], &[&y])?; // the shapes say that there are three tokens
+    /// assert_eq!(bindings.launches(), three.launches());
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such extent, a size is beyond its largest, or an op or the workspace can't have it.
+    pub fn at(&self, sizes: &[(&str, usize)]) -> Result<PlanAt<'_>> {
+        self.context.check_alive()?;
+        let sizes = self.graph.named_sizes(sizes)?;
+        Ok(PlanAt { plan: self, variant: self.variant_at(&sizes)?, sizes })
+    }
+
+    /// The plan at its largest extents as data, with its constants: to run it without this crate. [`Graph::export`] makes the same
     /// without a device, by first guesses; this has the kernels that the plan's tuner chose on this device.
     ///
     /// A context on a device with WebGPU's default limits and without optional features, as `wgpu::DeviceDescriptor::default()`
@@ -269,27 +301,24 @@ impl Plan {
         &self.context
     }
 
-    /// The types of the inputs, in order, at the largest extent.
+    /// The types of the inputs, in order, at the largest extents.
     #[must_use]
     pub fn input_types(&self) -> &[TensorType] {
         &self.whole.input_types
     }
 
-    /// The types of the outputs, in order, at the largest extent.
+    /// The types of the outputs, in order, at the largest extents.
     #[must_use]
     pub fn output_types(&self) -> &[TensorType] {
         &self.whole.output_types
     }
 
-    /// The types of the outputs for inputs of these types, which may have a smaller extent.
+    /// The types of the outputs for inputs of these types, which may have smaller extents.
     ///
     /// # Errors
     /// If the inputs are not the graph's.
     pub fn output_types_for(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>> {
-        match self.smaller_extent(inputs.iter().copied())? {
-            Some(extent) => self.graph.output_types_at(extent),
-            None => Ok(self.whole.output_types.clone()),
-        }
+        self.graph.types_at(self.graph.outputs(), &self.sizes(inputs.iter().copied())?)
     }
 
     /// Number of bytes of the workspace: intermediates and scratch, which share memory if they are not live at once.
@@ -310,13 +339,13 @@ impl Plan {
         self.frame.live_peak
     }
 
-    /// The number of launches of one recording at the largest extent. [`Bindings::launches`] is that of the extent which is bound.
+    /// The number of launches of one recording at the largest extents. [`Plan::at`] and [`Bindings`] tell that of others.
     #[must_use]
     pub fn launches(&self) -> usize {
         self.whole.schedule.launches.len()
     }
 
-    /// The labels of the kernels launched at the largest extent, in order. They are for people: any release may change them.
+    /// The labels of the kernels launched at the largest extents, in order. They are for people: any release may change them.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
         self.whole.labels()
     }
@@ -335,20 +364,8 @@ impl Plan {
         self.whole.warm_up(&self.context).await
     }
 
-    /// Warms up the launches of a smaller extent, which may be different programs.
-    ///
-    /// # Errors
-    /// If the graph has no such extent, or the device fails.
-    pub async fn warm_up_for(&self, extent: usize) -> Result<()> {
-        self.context.check_alive()?;
-        let largest = self.graph.extent().unwrap_or(0);
-        require!(extent <= largest, "the extent {extent} is beyond the graph's largest, {largest}");
-        let variant = self.variant(self.graph.input_types_at(extent)?.iter())?;
-        variant.warm_up(&self.context).await
-    }
-
     /// Binds the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which the first
-    /// call allocates. Bind once per set of buffers. Dynamic inputs may have a smaller first dimension.
+    /// call allocates. Bind once per set of buffers. The shapes of dynamic inputs tell the sizes of the graph's extents.
     ///
     /// # Errors
     /// If the number or types of the tensors are not those that the graph declares, an output overlaps another tensor,
@@ -545,6 +562,84 @@ impl Plan {
     }
 }
 
+/// A [`Plan`] where the graph's extents have some sizes; made by [`Plan::at`].
+///
+/// Its `Display` shows one line per launch, as that of the plan does.
+#[derive(Clone)]
+pub struct PlanAt<'a> {
+    plan: &'a Plan,
+    variant: Arc<Variant>,
+    sizes: Vec<usize>,
+}
+
+impl PlanAt<'_> {
+    /// The types of the inputs, in order.
+    #[must_use]
+    pub fn input_types(&self) -> &[TensorType] {
+        &self.variant.input_types
+    }
+
+    /// The types of the outputs, in order.
+    #[must_use]
+    pub fn output_types(&self) -> &[TensorType] {
+        &self.variant.output_types
+    }
+
+    /// The number of launches of one recording.
+    #[must_use]
+    pub fn launches(&self) -> usize {
+        self.variant.schedule.launches.len()
+    }
+
+    /// The labels of the launched kernels, in order. They are for people: any release may change them.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.variant.labels()
+    }
+
+    /// Compiles the missing programs of these launches, as [`Plan::warm_up`] does.
+    ///
+    /// # Errors
+    /// As for [`Plan::warm_up`].
+    pub async fn warm_up(&self) -> Result<()> {
+        self.variant.warm_up(&self.plan.context).await
+    }
+
+    /// Binds the plan to tensors of exactly these sizes, as [`Plan::bind`] does.
+    ///
+    /// # Errors
+    /// As for [`Plan::bind`], and if tensors have other sizes.
+    pub fn bind(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Bindings> {
+        check_tensors("input", self.variant.input_types.iter(), inputs.iter().map(|t| t.tensor_type())).map_err(
+            |error| match self.sizes.is_empty() {
+                true => error,
+                false => Error::Request(format!("for {}: {error}", self.plan.graph.describe_sizes(&self.sizes))),
+            },
+        )?;
+        self.plan.bind(inputs, outputs)
+    }
+
+    /// These launches as data, as [`Plan::export`] makes it.
+    ///
+    /// # Errors
+    /// As for [`Plan::export`].
+    pub fn export(&self) -> Result<ExportedPlan> {
+        let Plan { graph, limits, .. } = self.plan;
+        ExportedPlan::new(&graph.at(&self.sizes)?, self.plan.workspace_buffers(), &self.variant.schedule, limits)
+    }
+}
+
+impl fmt::Display for PlanAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.variant)
+    }
+}
+
+impl fmt::Debug for PlanAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlanAt {{ {}\n{self}}}", self.plan.graph.describe_sizes(&self.sizes))
+    }
+}
+
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Plan {{\n{self}}}")
@@ -552,7 +647,7 @@ impl fmt::Debug for Plan {
 }
 
 impl fmt::Display for Plan {
-    /// Writes one line per launch at the largest extent, and one for the workspace.
+    /// Writes one line per launch at the largest extents, and one for the workspace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.whole)?;
         writeln!(

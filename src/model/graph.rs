@@ -17,7 +17,8 @@ impl Model {
     /// If there are no rows, or tensors become too large.
     pub fn graph(&self, rows: usize) -> Result<Graph> {
         let mut graph = Graph::new();
-        let mut value = graph.dynamic_input(TensorType::new(DType::Float32, self.input_shape(rows))?)?;
+        let extent = graph.extent("rows", rows)?;
+        let mut value = graph.dynamic_input(TensorType::new(DType::Float32, self.input_shape(rows))?, [(0, extent)])?;
         for layer in &self.layers {
             let (input, output) = (layer.input(), layer.output());
             let k = match layer.window() {

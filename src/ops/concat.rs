@@ -173,13 +173,16 @@ impl OpDef for Concat {
             Ok(Joined { tensor_type: given.clone(), table })
         };
         let own = self.inputs.iter().zip(inputs).map(joined).collect::<Result<_>>()?;
-        let extent = match self.axis {
-            0 => inputs.iter().map(|t| t.dims()[0]).sum(),
-            _ => inputs[0].dims()[0],
-        };
-        let same = self.axis == 0 || inputs.iter().all(|t| t.dims()[0] == extent);
-        require!(same, "the inputs of a concatenation along axis {} have different first dimensions", self.axis);
-        Ok(Self { axis: self.axis, inputs: own, output_type: self.output_type.with_extent(extent)? })
+        let mut dims = inputs[0].dims().to_vec();
+        for axis in (0..dims.len()).filter(|&axis| axis != self.axis) {
+            require!(
+                inputs.iter().all(|t| t.dims()[axis] == dims[axis]),
+                "the inputs of a concatenation along axis {} would differ in dimension {axis}",
+                self.axis
+            );
+        }
+        dims[self.axis] = inputs.iter().map(|t| t.dims()[self.axis]).sum();
+        Ok(Self { axis: self.axis, inputs: own, output_type: self.output_type.with_dims(&dims)? })
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

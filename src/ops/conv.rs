@@ -7,7 +7,7 @@ use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
 use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
 use super::window::{Window, WindowRequest, window_options};
-use super::{OpDef, check_int16};
+use super::{OpDef, check_int16, check_pixels};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -189,6 +189,7 @@ impl OpDef for Conv {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        check_pixels("a convolution", &self.lhs, &inputs[0])?;
         require!(
             inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
             "the parameters of an image are one pair, which can't follow an extent"

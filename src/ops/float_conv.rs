@@ -1,7 +1,7 @@
 //! Two-dimensional convolution of float32 images with float32 weights, both on the device, and its gradients, for training. The
 //! meaning is `reference/float_conv.rs`, the GPU programs are `kernels/train/float_conv.rs`.
 
-use super::{OpDef, require_float32};
+use super::{OpDef, check_pixels, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -191,9 +191,11 @@ impl OpDef for FloatConv {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let own = self.inputs();
+        check_pixels("a convolution", &own[0], &inputs[0])?;
         let image = self.image.with_extent(inputs[0].dims()[0])?;
         require!(
-            inputs[1].dims() == self.inputs()[1].dims() || self.pass == ConvPass::WeightGradient,
+            inputs[1].dims() == own[1].dims() || self.pass == ConvPass::WeightGradient,
             "the weights of a float convolution are {}, but they don't follow the batch",
             inputs[1]
         );

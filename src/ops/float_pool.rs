@@ -3,7 +3,7 @@
 
 use super::pool::{MOST_TAPS, PoolKind};
 use super::window::{Window, WindowRequest, pool_options, pooled_dims};
-use super::{OpDef, Reduction, require_float32};
+use super::{OpDef, Reduction, check_pixels, require_float32};
 use crate::error::{Result, require};
 use crate::tensor::TensorType;
 
@@ -107,6 +107,7 @@ impl OpDef for FloatPool {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        check_pixels("a pool", &self.input, &inputs[0])?;
         let output = self.output.with_extent(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
     }

@@ -441,9 +441,14 @@ impl OpDef for Matmul {
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let (lhs, rank) = (&inputs[0], inputs[0].shape().rank());
         require!(
+            lhs.shape().row_length() == self.sizes.k,
+            "lhs would become {lhs}, but k = {} can't change: rhs has as many",
+            self.sizes.k
+        );
+        require!(
             self.stage.row_stride() == 0
                 && (rank == 2 || self.lhs.quantization().is_none_or(|q| q.scales().len() == 1)),
-            "the bias or the scales of lhs {} differ between rows, so that the extent of its first dimension can't change",
+            "the bias or the scales of lhs {} differ between rows, so that their number can't change",
             self.lhs
         );
         let mut rhs = self.rhs.clone();

@@ -169,10 +169,11 @@ pub(crate) trait OpDef: Clone + Into<Op> {
     /// The types of the tensors that it makes, in order.
     fn outputs(&self) -> Vec<TensorType>;
 
-    /// The op over inputs of these types, which differ from its own in the extents of their first dimensions only.
+    /// The op over inputs of these types, which differ from its own in their dimensions only, not in the number of them.
     ///
     /// # Errors
-    /// If something of the op belongs to single indices of that dimension (scales, a bias), or shapes no longer fit.
+    /// If something of the op belongs to single indices of a dimension that changes (scales, a bias, a window), or shapes no longer
+    /// fit.
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self>;
 
     /// For each input, true if indices of its first dimension go with those of the outputs. `None` if an index of the outputs needs
@@ -309,27 +310,24 @@ impl Op {
         each!(self, op => op.name())
     }
 
-    /// The op over inputs of these types, which differ from its own in the extents of their first dimensions only. Constants are
-    /// shared.
+    /// The op over inputs of these types, which differ from its own in their dimensions only. Constants are shared.
     ///
     /// # Errors
-    /// If something of the op belongs to single indices of that dimension (scales, a bias), or shapes no longer fit.
+    /// If something of the op belongs to single indices of a dimension that changes (scales, a bias, a window), or shapes no longer
+    /// fit.
     pub(crate) fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         if self.has_input_shapes(inputs) {
             return Ok(self.clone());
         }
         let own = self.inputs();
         // The op's own types may know scales that the tensors say nothing of.
-        let follow = |(own, given): (&TensorType, &TensorType)| match given.dims().first() {
-            Some(&extent) => own.with_extent(extent),
-            None => Ok(own.clone()),
-        };
+        let follow = |(own, given): (&TensorType, &TensorType)| own.with_dims(given.dims());
         let inputs = &own.iter().zip(inputs).map(follow).collect::<Result<Vec<_>>>()?[..];
         let op: Self = each!(self, op => op.with_inputs(inputs)?.into());
         let given = || inputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         require!(
             op.has_input_shapes(inputs),
-            "the inputs of {} would become {}, which no longer fit each other: give those that don't follow the extent a static size",
+            "the inputs of {} would become {}, which no longer fit each other: let dimensions that belong together follow one extent",
             op.name(),
             given()
         );
@@ -366,20 +364,6 @@ impl Op {
             #[cfg(feature = "transformer")]
             Self::AppendQuantized(_) | Self::RotaryAppend(_) => &[0, 1],
             _ => &[],
-        }
-    }
-
-    /// The fewest rows, indices of the first dimension, that the op takes, if its output doesn't follow them; 0 for other ops.
-    pub(crate) fn least_rows(&self) -> usize {
-        match self {
-            Self::Slice(op) => op.rows_from_end(),
-            #[cfg(feature = "float")]
-            Self::TopK(op) if op.inputs()[0].shape().rank() == 1 => op.k(),
-            #[cfg(feature = "float")]
-            Self::ArgMax(op) if op.inputs()[0].shape().rank() == 1 => 1,
-            #[cfg(feature = "float")]
-            Self::Reduce(op) => op.least_rows(),
-            _ => 0,
         }
     }
 
@@ -584,6 +568,15 @@ fn check_int16(name: &str, tensor_type: &TensorType, dynamic: bool) -> Result<()
         odd.unwrap_or(&0)
     );
     require!(!dynamic, "{name} is {tensor_type} with dynamic scales, but those are found for int8 and uint8 only");
+    Ok(())
+}
+
+/// Refuses another size of an image: its windows and their number are part of the op. The first dimension, images, may change.
+fn check_pixels(op: &str, own: &TensorType, given: &TensorType) -> Result<()> {
+    require!(
+        own.dims().get(1..) == given.dims().get(1..),
+        "{op} of {own} would become one of {given}, but only the number of images can change, which is the first dimension"
+    );
     Ok(())
 }
 

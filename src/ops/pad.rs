@@ -177,7 +177,13 @@ impl OpDef for Pad {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(self.keeps_rows(), "the first axis of {} is padded, so that its extent can't change", self.input);
+        for (axis, (old, new)) in self.input.dims().iter().zip(inputs[0].dims()).enumerate() {
+            require!(
+                old == new || (self.begin[axis], self.end[axis]) == (0, 0),
+                "axis {axis} of {} is padded, so that there can't be {new} indices",
+                self.input
+            );
+        }
         Self::new(inputs[0].clone(), &self.begin[..], &self.end[..], self.mode)
     }
 

@@ -1,12 +1,12 @@
 //! Average, maximum and global average pooling of quantized images. The meaning is `reference/pool.rs`, the GPU programs
 //! are `kernels/elementwise/pool.rs`.
 
-use super::OpDef;
 use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
 use super::sums::{self, Channel, Offsets, Weights};
 use super::window::{Window, WindowRequest, pool_options, pooled_dims};
+use super::{OpDef, check_pixels};
 use crate::error::{Result, require};
 use crate::numeric::Multiplier;
 use crate::tensor::TensorType;
@@ -167,6 +167,7 @@ impl OpDef for Pool {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        check_pixels("a pool", &self.input, &inputs[0])?;
         let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
     }

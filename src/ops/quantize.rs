@@ -221,7 +221,7 @@ impl OpDef for Quantize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output = self.output.with_extent(inputs[0].dims()[0])?;
+        let output = self.output.with_dims(inputs[0].dims())?;
         Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
     }
 
@@ -273,7 +273,7 @@ impl OpDef for Dequantize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { input: inputs[0].clone(), output: self.output.with_extent(inputs[0].dims()[0])? })
+        Ok(Self { input: inputs[0].clone(), output: self.output.with_dims(inputs[0].dims())? })
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -85,10 +85,6 @@ impl Reduce {
     pub(crate) fn count(&self) -> usize {
         self.axes().iter().map(|&axis| self.input.dims()[axis]).product()
     }
-
-    pub(super) fn least_rows(&self) -> usize {
-        usize::from(self.reduced[0])
-    }
 }
 
 impl OpDef for Reduce {

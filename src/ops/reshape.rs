@@ -2,8 +2,8 @@
 //! `kernels/layout/reshape.rs`. If no element moves, `Graph::reshape` is free.
 
 use super::{OpDef, check_moved};
-use crate::error::{Result, require};
-use crate::tensor::TensorType;
+use crate::error::{Result, refuse};
+use crate::tensor::{TensorType, reshaped};
 
 /// The elements of `x`, in row-major order, with other dimensions
 ///
@@ -65,15 +65,15 @@ impl OpDef for Reshape {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(
-            self.keeps_rows(),
-            "{} becomes {}, whose first dimension is another, so that its extent can't change",
-            self.input,
-            self.output
-        );
-        let mut dimensions = self.output.dims().to_vec();
-        dimensions[0] = inputs[0].dims()[0];
-        Self::new(inputs[0].clone(), dimensions)
+        let Some(dims) = reshaped(self.input.dims(), self.output.dims(), inputs[0].dims()) else {
+            refuse!(
+                "{} becomes {}, where no dimension is that which changes to make {}",
+                self.input,
+                self.output,
+                inputs[0]
+            );
+        };
+        Self::new(inputs[0].clone(), dims)
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

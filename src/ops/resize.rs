@@ -1,7 +1,7 @@
 //! Resizing of images. The meaning is `reference/resize.rs`, the GPU programs are `kernels/layout/resize.rs` (linear) and
 //! `kernels/layout/rearrange.rs` (nearest).
 
-use super::{OpDef, check_moved};
+use super::{OpDef, check_moved, check_pixels};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, TensorType};
 
@@ -227,6 +227,7 @@ impl OpDef for Resize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        check_pixels("a resize", &self.input, &inputs[0])?;
         let output = self.output.with_extent(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
     }

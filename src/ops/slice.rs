@@ -139,12 +139,13 @@ impl Slice {
         Self::of(input, indices, sizes)
     }
 
-    /// The last `count` indices of the first axis. In a graph whose first dimension is dynamic they are the last ones that there are.
+    /// The last `count` indices of the first axis. Where the first dimension follows an extent they are the last ones that there are.
     ///
     /// ```
     /// use lowbit::{Graph, Tensor, TensorType, ops::Slice};
     /// let mut graph = Graph::new();
-    /// let rows = graph.dynamic_input(TensorType::float32([8, 2])?)?; // up to 8 tokens
+    /// let tokens = graph.extent("tokens", 8)?;
+    /// let rows = graph.dynamic_input(TensorType::float32([8, 2])?, [(0, tokens)])?; // up to 8 tokens
     /// let last = graph.add(Slice::last(graph.tensor_type(rows)?.clone(), 1)?, &[rows])?;
     /// graph.output(last);
     /// let three = Tensor::new([3, 2], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
@@ -201,16 +202,15 @@ impl Slice {
         Ok(Self { input, indices, output, from_end: false })
     }
 
-    /// The number of indices from the end of the first axis; 0 if they are not counted from there.
-    pub(super) fn rows_from_end(&self) -> usize {
-        if self.from_end { self.output.dims()[0] } else { 0 }
+    /// True if an axis is unchanged.
+    fn keeps(&self, axis: usize) -> bool {
+        matches!(self.indices.get(axis), Some(Indices::Line { begin: 0, step: 1 }))
+            && self.input.dims()[axis] == self.output.dims()[axis]
     }
 
     /// True if the first axis is unchanged.
     pub(super) fn keeps_rows(&self) -> bool {
-        !self.from_end
-            && matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
-            && self.input.dims()[0] == self.output.dims()[0]
+        !self.from_end && self.keeps(0)
     }
 
     /// The selected indices of each axis.
@@ -244,13 +244,17 @@ impl OpDef for Slice {
         if self.from_end {
             return Self::last(inputs[0].clone(), self.output.dims()[0]);
         }
-        require!(
-            self.keeps_rows(),
-            "a part of the first axis of {} is taken, so that its extent can't change: Slice::last takes its end",
-            self.input
-        );
         let mut sizes = self.output.dims().to_vec();
-        sizes[0] = inputs[0].dims()[0];
+        for (axis, (&old, &new)) in self.input.dims().iter().zip(inputs[0].dims()).enumerate() {
+            require!(
+                old == new || self.keeps(axis),
+                "a part of axis {axis} of {} is taken, so that there can't be {new} indices: Slice::last takes the end of the first axis",
+                self.input
+            );
+            if old != new {
+                sizes[axis] = new;
+            }
+        }
         Self::of(inputs[0].clone(), self.indices.clone(), sizes)
     }
 

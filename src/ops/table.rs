@@ -120,7 +120,7 @@ impl OpDef for Table {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
+        let output_type = self.output_type.with_dims(inputs[0].dims())?;
         Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
     }
 

@@ -1,8 +1,8 @@
 //! The patches of a sliding window, laid out as rows (im2col). The meaning is `reference/unfold.rs`, the GPU program is
 //! `kernels/conv/unfold.rs`. Any kind of matmul can multiply them.
 
-use super::OpDef;
 use super::window::{Window, WindowRequest, window_options};
+use super::{OpDef, check_pixels};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -129,6 +129,7 @@ impl OpDef for Unfold {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        check_pixels("an unfolding", &self.image, &inputs[0])?;
         require!(
             inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
             "the parameters of an image are one pair, which can't follow an extent"

@@ -131,8 +131,8 @@ pub struct ExportedRequirements {
 }
 
 impl Graph {
-    /// The graph at its largest extent as launches for a device with these limits, by the first guess of each op's kernel, with its
-    /// constants: to run it without this crate. It needs no device and no feature.
+    /// The graph at its largest extents as launches for a device with these limits, by the first guess of each op's kernel, with its
+    /// constants: to run it without this crate. It needs no device and no feature. [`Graph::fixed`] gives it other extents.
     ///
     /// With the default limits every device of WebGPU runs it.
     ///

@@ -39,7 +39,7 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
                     let mut later = done[maker + 1..].iter().flatten().chain([&merged]);
                     !reads_state(&m.step, graph) || !later.any(|m| writes_state(&m.step, graph))
                 })?;
-                // Of two elementwise operands one may follow the extent, and the other may not: at a smaller one they broadcast.
+                // Of two elementwise operands one may follow an extent, and the other may not: at a smaller one they broadcast.
                 let is_elementwise = matches!(&*merged.step.op, Op::Add(_) | Op::FloatBinary(_));
                 if is_elementwise && merged.step.inputs.iter().any(|&v| graph.follows(v) != graph.follows(value)) {
                     return None;

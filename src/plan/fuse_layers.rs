@@ -143,7 +143,7 @@ fn rotary_append(steps: [&Merged; 3], graph: &Graph) -> Option<Merged> {
         && table == by
         && caches.iter().all(|&cache| graph.is_state(cache))
         && graph.storage(key_cache) != graph.storage(value_cache)
-        // At a smaller extent all have as many tokens, too.
+        // At smaller extents all have as many tokens, too.
         && [key_rows, value_rows].iter().all(|&rows| graph.follows(rows) == graph.follows(query))
         && ![query, key_rows, value_rows, position, table].into_iter().any(is_made);
     let op = RotaryAppend::new(queries.clone(), keys.clone(), values.clone()).ok().filter(|_| fits)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::execute::{execute_for_results, read_as};
+use super::extents::{Dimension, Dims, Extent, Extents, dims_at, fixed, followed};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::ops::{Op, Reshape};
@@ -48,11 +49,11 @@ impl Merged {
 
 /// Ops over inputs and intermediate tensors, checked as they are added.
 ///
-/// # A batch or sequence of any length
+/// # Batches and sequences of any length
 ///
-/// The first dimension of an input that is declared with [`Graph::dynamic_input`] is its largest. A tensor that is bound to a plan
-/// may have any smaller one, and values that are computed from it follow. All these inputs share one *extent*: their first
-/// dimensions are multiples of the first dynamic input's.
+/// An [`Extent`] is a size that is known at run time: [`Graph::extent`] gives it a name and a largest size. Dimensions of a
+/// [`Graph::dynamic_input`] follow extents, and dimensions of values that are computed from it do so too, in proportion. A tensor that
+/// is bound to a plan may have any smaller size there. A graph may have several extents, each of which varies by itself.
 ///
 /// ```
 /// use lowbit::{DType, Graph, Quantization, Tensor, TensorType, ops::{Matmul, Quantize, Output}};
@@ -75,10 +76,9 @@ pub struct Graph {
     id: u64,
     types: Vec<TensorType>,
     names: Vec<Option<Arc<str>>>,
-    /// The largest extent, once there is a dynamic input.
-    extent: Option<usize>,
-    /// True if the first dimension of the value is a multiple of the extent.
-    follows: Vec<bool>,
+    extents: Extents,
+    /// The dimensions of each value, which may follow extents. `types` has them at the largest.
+    dims: Vec<Dims>,
     /// The value whose elements a reshaped value shares.
     aliases: Vec<Option<Value>>,
     /// The state whose later contents a value is.
@@ -100,8 +100,8 @@ impl Default for Graph {
             id,
             types: vec![],
             names: vec![],
-            extent: None,
-            follows: vec![],
+            extents: Extents::default(),
+            dims: vec![],
             aliases: vec![],
             homes: vec![],
             states: vec![],
@@ -142,10 +142,10 @@ impl Graph {
         Ok(graph)
     }
 
-    fn value(&mut self, tensor_type: TensorType, follows: bool, alias: Option<Value>) -> Value {
+    fn value(&mut self, tensor_type: TensorType, dims: Dims, alias: Option<Value>) -> Value {
         self.types.push(tensor_type);
         self.names.push(None);
-        self.follows.push(follows);
+        self.dims.push(dims);
         self.aliases.push(alias);
         self.homes.push(None);
         Value { index: self.types.len() - 1, graph: self.id }
@@ -153,38 +153,89 @@ impl Graph {
 
     /// Declares the next input.
     pub fn input(&mut self, tensor_type: TensorType) -> Value {
-        let value = self.value(tensor_type, false, None);
+        let dims = fixed(&tensor_type);
+        let value = self.value(tensor_type, dims, None);
         self.inputs.push(value);
         value
     }
 
-    /// Declares the next input. Its first dimension may be any up to that of the type.
+    /// Declares an extent: a size of 0 to `largest` that is known when tensors are bound, and a name for messages and for
+    /// [`Plan::at`](crate::Plan::at). The workspace of a plan has room for the largest.
+    ///
+    /// ```
+    /// use lowbit::{DType, Graph, Tensor, TensorType, ops::{Arithmetic, FloatBinary}};
+    /// let mut graph = Graph::new();
+    /// let (rows, columns) = (graph.extent("rows", 8)?, graph.extent("columns", 9)?);
+    /// let x = graph.dynamic_input(TensorType::float32([8, 9])?, [(0, rows), (1, columns)])?;
+    /// let y = graph.dynamic_input(TensorType::float32([9])?, [(0, columns)])?;
+    /// let product = FloatBinary::new(graph.tensor_type(x)?.clone(), graph.tensor_type(y)?.clone(), Arithmetic::Multiply)?;
+    /// let product = graph.add(product, &[x, y])?;
+    /// graph.output(product);
+    ///
+    /// let x = Tensor::new([1, 3], vec![1.0f32, 2.0, 3.0])?;
+    /// let y = Tensor::new([3], vec![10.0f32, 20.0, 30.0])?;
+    /// assert_eq!(graph.run_reference(&[&x, &y])?[0].values::<f32>()?, [10.0, 40.0, 90.0]);
+    /// let y = Tensor::new([2], vec![10.0f32, 20.0])?;
+    /// let error = graph.run_reference(&[&x, &y]).unwrap_err().to_string();
+    /// assert!(error.starts_with("columns is 3 in input 0 but 2 in input 1"), "{error}");
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the name is empty or taken, or the largest size is 0.
+    pub fn extent(&mut self, name: impl Into<Arc<str>>, largest: usize) -> Result<Extent> {
+        Ok(Extent { index: self.extents.add(name.into(), largest)?, graph: self.id })
+    }
+
+    /// The names of the extents and their largest sizes, in order of declaration.
+    pub fn extents(&self) -> impl ExactSizeIterator<Item = (&str, usize)> {
+        self.extents.iter()
+    }
+
+    /// Declares the next input, of which some dimensions follow extents. The type has the largest of each: the largest size of the
+    /// extent, or a multiple of it.
+    ///
+    /// A dimension of an op's output follows an extent if it is in proportion to it. An op refuses an extent in a dimension that is
+    /// a constant of it, such as k of a product by weights, or the height of images: there the tensors of a plan have one size.
+    /// The first dimension can follow an extent in nearly every op.
     ///
     /// ```
     /// use lowbit::{DType, Graph, Quantization, TensorType, ops::Quantize};
     /// let mut graph = Graph::new();
-    /// let tokens = graph.dynamic_input(TensorType::new(DType::Float32, [512, 64])?)?; // up to 512 tokens
+    /// let tokens = graph.extent("tokens", 512)?; // up to 512 tokens
+    /// let x = graph.dynamic_input(TensorType::new(DType::Float32, [512, 64])?, [(0, tokens)])?;
     /// let codes = TensorType::new(DType::Int8, [512, 64])?.quantized(Quantization::tensor(0.1, 0))?;
-    /// let codes = graph.add(Quantize::new(graph.tensor_type(tokens)?.clone(), codes).build()?, &[tokens])?;
+    /// let codes = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes).build()?, &[x])?;
     /// graph.output(codes);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     ///
     /// # Errors
-    /// If the type has no dimension, has scales along its first one, or its first dimension is no multiple of the graph's extent.
-    pub fn dynamic_input(&mut self, tensor_type: TensorType) -> Result<Value> {
-        tensor_type.with_extent(0)?;
-        let first = tensor_type.dims()[0];
-        let extent = self.extent.unwrap_or(first);
-        require!(
-            extent > 0 && first > 0 && first.is_multiple_of(extent),
-            "the first dimension of the dynamic input {tensor_type} is {first}, but the graph's extent is {extent}: make it a \
-             multiple of that, and at least 1"
-        );
-        self.extent = Some(extent);
-        let value = self.value(tensor_type, true, None);
+    /// If a dimension doesn't exist, is named twice or is no multiple of its extent, the type has scales along it, no dimension is named,
+    /// or an extent is of another graph.
+    pub fn dynamic_input(
+        &mut self,
+        tensor_type: TensorType,
+        following: impl IntoIterator<Item = (usize, Extent)>,
+    ) -> Result<Value> {
+        let of_graph = |(axis, extent): (usize, Extent)| {
+            require!(
+                extent.graph == self.id,
+                "dimension {axis} of the dynamic input {tensor_type} is to follow an extent of another graph"
+            );
+            Ok((axis, extent.index))
+        };
+        let following = following.into_iter().map(of_graph).collect::<Result<Vec<_>>>()?;
+        let dims = self.extents.declared(&tensor_type, &following)?;
+        self.check_scales(&tensor_type, &dims)?;
+        let value = self.value(tensor_type, dims, None);
         self.inputs.push(value);
         Ok(value)
+    }
+
+    /// Refuses scales along a dimension that follows an extent.
+    fn check_scales(&self, tensor_type: &TensorType, dims: &[Dimension]) -> Result<()> {
+        tensor_type.with_dims(&dims_at(dims, &vec![0; self.extents.iter().len()])).map(drop)
     }
 
     /// Declares the next input as a state: a tensor that lives on between runs, in one buffer, which ops of the graph change in
@@ -234,7 +285,7 @@ impl Graph {
     /// ```
     pub fn constant(&mut self, tensor: impl Into<Arc<Tensor>>) -> Value {
         let tensor = tensor.into();
-        let value = self.value(tensor.tensor_type().clone(), false, None);
+        let value = self.value(tensor.tensor_type().clone(), fixed(tensor.tensor_type()), None);
         self.constants.push((value, tensor));
         value
     }
@@ -267,8 +318,8 @@ impl Graph {
         op.check_inputs(inputs.iter().map(|v| &self.types[v.index]))?;
         op.check_scales(inputs.iter().map(|v| &self.types[v.index]))?;
         let states = self.overwritten(&op, inputs)?;
-        let follows = self.follow(&op, inputs)?;
-        let outputs = op.outputs().into_iter().zip(follows).map(|(t, follows)| self.value(t, follows, None));
+        let dims = self.follow(&op, inputs)?;
+        let outputs = op.outputs().into_iter().zip(dims).map(|(t, dims)| self.value(t, dims, None));
         let outputs: Vec<Value> = outputs.collect();
         for (state, &output) in states.into_iter().zip(&outputs) {
             self.homes[output.index] = Some(state);
@@ -328,66 +379,59 @@ impl Graph {
         self.states.iter().any(|&(state, _)| state == storage)
     }
 
-    /// Flags of the outputs of an op that follow the extent: their first dimension shrinks with it, in proportion.
-    fn follow(&self, op: &Op, inputs: &[Value]) -> Result<Vec<bool>> {
+    /// The dimensions of the outputs of an op.
+    fn follow(&self, op: &Op, inputs: &[Value]) -> Result<Vec<Dims>> {
         let outputs = op.outputs();
-        let Some(extent) = self.extent.filter(|_| inputs.iter().any(|v| self.follows[v.index])) else {
-            return Ok(vec![false; outputs.len()]);
-        };
-        let at = |to: usize| -> Result<Vec<TensorType>> {
-            let inputs = inputs.iter().map(|&v| self.type_at(v, to)).collect::<Result<Vec<_>>>()?;
+        let types_at = |sizes: &[usize]| {
+            let inputs = inputs.iter().map(|&v| self.type_at(v, sizes)).collect::<Result<Vec<_>>>()?;
             Ok(op.with_inputs(&inputs)?.outputs())
         };
-        let rows = op.least_rows();
-        if rows > 0 {
-            // The op takes that many rows, or more, and its output doesn't follow them.
-            let of_one = |v: &Value| self.types[v.index].dims()[0] / extent;
-            let of_one = inputs.iter().find(|v| self.follows[v.index]).map_or(1, of_one);
-            let least = rows.div_ceil(of_one.max(1)).min(extent);
-            require!(at(least)? == outputs, "{} makes another output of fewer rows", op.name());
-            return Ok(vec![false; outputs.len()]);
-        }
-        let none = at(0)?;
-        let most = &outputs;
-        let follows = |(none, most): (&TensorType, &TensorType)| -> Result<bool> {
-            if none == most {
-                return Ok(false);
-            }
-            let proportional =
-                none.dims()[1..] == most.dims()[1..] && none.dims()[0] == 0 && most.dims()[0].is_multiple_of(extent);
-            require!(
-                proportional,
-                "{} makes {most} of an input whose first dimension is dynamic, but {none} where that is 0: the first \
-                 dimension of its output must be in proportion",
-                op.name()
-            );
-            Ok(true)
-        };
-        none.iter().zip(most).map(follows).collect()
+        let dims = self.extents.follow(op.name(), &self.followed(inputs), &outputs, types_at)?;
+        outputs.iter().zip(&dims).try_for_each(|(made, dims)| self.check_scales(made, dims))?;
+        Ok(dims)
     }
 
-    /// The type of a value at another extent.
-    pub(super) fn type_at(&self, value: Value, extent: usize) -> Result<TensorType> {
-        let most = &self.types[value.index];
-        match self.extent.filter(|_| self.follows[value.index]) {
-            Some(largest) => most.with_extent(most.dims()[0] / largest * extent),
-            None => Ok(most.clone()),
-        }
+    /// The extents that some values follow, by index.
+    pub(super) fn followed(&self, values: &[Value]) -> Vec<usize> {
+        followed(values.iter().flat_map(|value| &self.dims[value.index]))
     }
 
-    /// True if the first dimension of a value is a multiple of the extent.
-    pub(super) fn follows(&self, value: Value) -> bool {
-        self.follows[value.index]
+    /// The type of a value where the extents have these sizes.
+    pub(super) fn type_at(&self, value: Value, sizes: &[usize]) -> Result<TensorType> {
+        let (most, dims) = (&self.types[value.index], &self.dims[value.index]);
+        if dims.iter().all(Dimension::is_fixed) { Ok(most.clone()) } else { most.with_dims(&dims_at(dims, sizes)) }
     }
 
-    /// The graph, with the same values, at a smaller extent. Constants are shared.
-    pub(crate) fn at_extent(&self, extent: usize) -> Result<Self> {
+    /// The extents that each dimension of a value follows, from the outermost that follows one. Values that have them in common
+    /// are equal in these dimensions, or broadcast, at all extents if they do so at one.
+    pub(super) fn follows(&self, value: Value) -> Vec<Vec<usize>> {
+        let extents = self.dims[value.index].iter().map(|dimension| followed([dimension]));
+        extents.skip_while(Vec::is_empty).collect()
+    }
+
+    /// The largest sizes of the extents.
+    pub(crate) fn largest(&self) -> Vec<usize> {
+        self.extents.largest()
+    }
+
+    /// The sizes of extents that are asked for by name; others are at their largest.
+    pub(crate) fn named_sizes(&self, asked: &[(&str, usize)]) -> Result<Vec<usize>> {
+        self.extents.named(asked)
+    }
+
+    /// Sizes of the extents, for people.
+    pub(crate) fn describe_sizes(&self, sizes: &[usize]) -> String {
+        self.extents.with_sizes(sizes)
+    }
+
+    /// The graph, with the same values, where the extents have these sizes. Constants are shared.
+    pub(crate) fn at(&self, sizes: &[usize]) -> Result<Self> {
         let mut graph = self.clone();
-        if self.extent.is_none_or(|largest| largest == extent) {
+        if self.largest() == sizes {
             return Ok(graph);
         }
         for (index, tensor_type) in graph.types.iter_mut().enumerate() {
-            *tensor_type = self.type_at(Value { index, graph: self.id }, extent)?;
+            *tensor_type = self.type_at(Value { index, graph: self.id }, sizes)?;
         }
         for step in &mut graph.steps {
             let inputs: Vec<TensorType> = step.inputs.iter().map(|v| graph.types[v.index].clone()).collect();
@@ -396,43 +440,43 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The graph at the extent of tensors of these types.
-    pub(crate) fn for_inputs<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Self> {
-        self.extent_of(given)?.map_or_else(|| Ok(self.clone()), |extent| self.at_extent(extent))
+    /// The graph where the extents have these sizes, and others their largest: one without extents, of the same values.
+    /// Constants are shared. Its plan takes tensors of these sizes only, and a workspace for no more.
+    ///
+    /// ```
+    /// use lowbit::{Graph, TensorType, ops::{FloatUnary, Function}};
+    /// let mut graph = Graph::new();
+    /// let tokens = graph.extent("tokens", 512)?;
+    /// let x = graph.dynamic_input(TensorType::float32([512, 64])?, [(0, tokens)])?;
+    /// let y = graph.add(FloatUnary::new(graph.tensor_type(x)?.clone(), Function::Relu)?, &[x])?;
+    /// graph.output(y);
+    /// assert_eq!(graph.fixed(&[("tokens", 3)])?.tensor_type(y)?.dims(), [3, 64]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such extent, a size is beyond its largest, or an op can't have it.
+    pub fn fixed(&self, sizes: &[(&str, usize)]) -> Result<Self> {
+        let mut graph = self.at(&self.named_sizes(sizes)?)?;
+        graph.extents = Extents::default();
+        graph.dims = graph.types.iter().map(fixed).collect();
+        Ok(graph)
     }
 
-    /// The types of the inputs at another extent.
-    pub(crate) fn input_types_at(&self, extent: usize) -> Result<Vec<TensorType>> {
-        self.inputs.iter().map(|&value| self.type_at(value, extent)).collect()
+    /// The graph at the sizes of tensors of these types.
+    pub(crate) fn for_inputs<'a>(&'a self, given: impl Iterator<Item = &'a TensorType>) -> Result<Self> {
+        self.at(&self.sizes_of(given)?)
     }
 
-    /// The types of the outputs at another extent.
-    pub(crate) fn output_types_at(&self, extent: usize) -> Result<Vec<TensorType>> {
-        self.outputs.iter().map(|&value| self.type_at(value, extent)).collect()
+    /// The types of some values where the extents have these sizes.
+    pub(crate) fn types_at(&self, values: &[Value], sizes: &[usize]) -> Result<Vec<TensorType>> {
+        values.iter().map(|&value| self.type_at(value, sizes)).collect()
     }
 
-    /// The common extent of tensors of these types, which are about to be the inputs; `None` in a graph without dynamic inputs.
-    pub(crate) fn extent_of<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Option<usize>> {
-        let Some(largest) = self.extent else { return Ok(None) };
-        let mut found = None;
-        for (i, (value, given)) in self.inputs.iter().zip(given).enumerate().filter(|(_, (v, _))| self.follows[v.index])
-        {
-            let most = &self.types[value.index];
-            let (first, factor) = (given.dims().first().copied().unwrap_or(0), most.dims()[0] / largest);
-            require!(
-                first <= most.dims()[0] && first.is_multiple_of(factor),
-                "input {i}{} is {given}, but its first dimension may be {factor} times an extent of 0 to {largest}",
-                self.label(*value)
-            );
-            let extent = first / factor;
-            require!(
-                *found.get_or_insert(extent) == extent,
-                "input {i}{} is {given}, an extent of {extent}, but another input has an extent of {}",
-                self.label(*value),
-                found.unwrap_or(0)
-            );
-        }
-        Ok(found)
+    /// The sizes of the extents in tensors of these types, which are about to be the inputs.
+    pub(crate) fn sizes_of<'a>(&'a self, given: impl Iterator<Item = &'a TensorType>) -> Result<Vec<usize>> {
+        let inputs = self.inputs.iter().map(|&value| (&self.dims[value.index][..], self.label(value)));
+        self.extents.sizes(inputs, given)
     }
 
     /// The elements of a value under other dimensions, without moving them.
@@ -445,28 +489,24 @@ impl Graph {
         self.check(value)?;
         let old = &self.types[value.index];
         let new = old.reshaped(dims)?;
-        let dense = |t: &TensorType| {
-            t.dtype().row_words(t.shape().row_length()) * 32 == t.shape().row_length() * t.dtype().bits()
+        let old_dims = &self.dims[value.index];
+        let dims = self.extents.reshaped(old_dims, new.dims())?;
+        self.check_scales(&new, &dims)?;
+        // Rows of any multiple of a dense row are dense.
+        let row = |dims: &Dims| dims.last().cloned().unwrap_or(Dimension::fixed(1));
+        let dense = |dims: &Dims| {
+            let factor = row(dims).factor();
+            new.dtype().row_words(factor) * 32 == factor * new.dtype().bits()
         };
         require!(
-            old.shape().row_length() == new.shape().row_length() || (dense(old) && dense(&new)),
+            row(old_dims) == row(&dims) || (dense(old_dims) && dense(&dims)),
             "{old} can't become {new} in place: rows of {} codes are padded to 16 bytes, so the last dimension must stay \
              or fill them; ops::Reshape moves them; to flatten an image before a fully connected layer, a Conv whose kernel is the \
              whole image is faster",
             old.dtype()
         );
-        let follows = self.follows[value.index];
-        if let Some(extent) = self.extent.filter(|_| follows) {
-            let rest = |t: &TensorType| t.dims().iter().skip(1).product::<usize>();
-            let first = new.dims().first().copied().unwrap_or(0);
-            require!(
-                first.is_multiple_of(extent) && first / extent * rest(&new) == old.dims()[0] / extent * rest(old),
-                "{old} has a dynamic first dimension, so that of {new} must be a multiple of {extent} too"
-            );
-            new.with_extent(0)?;
-        }
         let source = self.source(value);
-        Ok(self.value(new, follows, Some(source)))
+        Ok(self.value(new, dims, Some(source)))
     }
 
     /// The elements of a value under other dimensions: as they lie, or moved by a [`Reshape`] where rows have padding.
@@ -502,11 +542,9 @@ impl Graph {
         let old = &self.types[value.index];
         require!(!old.has_dynamic_scales(), "{old} has its scales in another tensor: give the next op another one");
         let new = old.clone().quantized(quantization)?;
-        let (follows, source) = (self.follows[value.index], self.source(value));
-        if follows {
-            new.with_extent(0)?;
-        }
-        Ok(self.value(new, follows, Some(source)))
+        let (dims, source) = (self.dims[value.index].clone(), self.source(value));
+        self.check_scales(&new, &dims)?;
+        Ok(self.value(new, dims, Some(source)))
     }
 
     /// Declares the next output. Each output is written to a buffer of its own: an input, a constant, or a value that is an output
@@ -588,12 +626,6 @@ impl Graph {
     /// Checks tensors that are about to be this graph's inputs.
     pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
         check_tensors("input", self.inputs.iter().map(|v| &self.types[v.index]), given)
-    }
-
-    /// The largest extent of dynamic inputs; `None` if there are none.
-    #[must_use]
-    pub fn extent(&self) -> Option<usize> {
-        self.extent
     }
 
     /// The name of a value in parentheses after a space, or an empty string.

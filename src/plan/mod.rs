@@ -5,6 +5,7 @@ mod candidates;
 mod device_limits;
 mod execute;
 mod export;
+mod extents;
 mod fuse;
 #[cfg(feature = "transformer")]
 mod fuse_layers;
@@ -20,6 +21,7 @@ pub(crate) use execute::{execute, read, read_as};
 pub use export::{
     ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor,
 };
+pub use extents::Extent;
 pub(crate) use graph::check_tensors;
 pub use graph::{Graph, Value};
 pub(crate) use memory::MemoryRules;

@@ -41,7 +41,7 @@ pub(crate) struct Span {
 /// The begin of a range: a buffer and an offset in bytes.
 type Spot = (Storage, u64);
 
-/// The part of a schedule that all extents of a graph share: the steps, their order, and the places of their tensors.
+/// The part of a schedule that all sizes of a graph's extents share: the steps, their order, and the places of their tensors.
 #[derive(Debug)]
 pub(crate) struct Frame {
     steps: Vec<Placed>,
@@ -76,7 +76,7 @@ pub(crate) struct Launch {
     pub overwritten: Option<u64>,
 }
 
-/// The launches of a graph at one extent.
+/// The launches of a graph where its extents have some sizes.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     pub launches: Vec<Launch>,
@@ -176,7 +176,7 @@ impl Frame {
         Ok(Self { steps, constants, places, workspace, live_peak })
     }
 
-    /// The launches of a graph at some extent, with the kernels that `choose` selects from each op's candidates.
+    /// The launches of a graph at some sizes of its extents, with the kernels that `choose` selects from each op's candidates.
     pub(crate) fn schedule(
         &self,
         graph: &Graph,
@@ -256,7 +256,7 @@ impl Frame {
 }
 
 impl Placed {
-    /// The candidates of an op, at any extent, that stay within the frame's places for its step: the scratch, and an output that
+    /// The candidates of an op, at any extents, that stay within the frame's places for its step: the scratch, and an output that
     /// overwrites an input.
     fn legal<'a>(&self, candidates: &'a [Candidate]) -> Result<Cow<'a, [Candidate]>> {
         let needed = |candidate: &Candidate| candidate.scratch.iter().map(|&words| scratch_bytes(words)).sum();
@@ -272,11 +272,11 @@ impl Placed {
         let legal: Vec<Candidate> = candidates.iter().filter(|candidate| fits(candidate)).cloned().collect();
         if legal.is_empty() {
             return Err(Error::Limit {
-                what: format!("{} at this extent", self.merged.parts.join(" + ")),
+                what: format!("{} at these extents", self.merged.parts.join(" + ")),
                 needed: least,
                 limit: self.scratch.iter().map(|(_, room)| room).sum(),
-                unit: "bytes of scratch in the plan of a larger extent",
-                advice: "plan the graph for this extent",
+                unit: "bytes of scratch in the plan of larger extents",
+                advice: "plan the graph for these extents: Graph::fixed",
             });
         }
         Ok(Cow::Owned(legal))
@@ -294,7 +294,7 @@ fn overwrites(candidate: &Candidate, inputs: &[usize]) -> bool {
     candidate.dispatches.iter().all(|dispatch| dispatch.in_place.iter().any(|in_place| in_place.inputs == inputs))
 }
 
-/// The needs of a step beside its tensors, for any of its candidates, at any extent.
+/// The needs of a step beside its tensors, for any of its candidates, at any sizes of the extents.
 struct Needs {
     /// The bytes of its scratch buffers.
     scratch: Vec<u64>,
@@ -303,28 +303,56 @@ struct Needs {
 }
 
 impl Needs {
-    /// The needs of a step at the extent of its graph and at every smaller one.
+    /// The needs of a step at the largest extents of its graph and at smaller ones.
     fn new(graph: &Graph, step: &Step, lists: &CandidateLists<'_>) -> Result<Self> {
         let mut needs = Self::of(&step.op, lists.caps, |op| lists.of(op))?;
-        let Some(largest) = graph.extent().filter(|_| step.inputs.iter().any(|&value| graph.follows(value))) else {
-            return Ok(needs);
-        };
-        // An extent that the op can't have is skipped here; it is refused when it is asked for.
-        let at = |extent: usize| -> Option<Self> {
-            let types =
-                step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
+        let (followed, largest) = (graph.followed(&step.inputs), graph.largest());
+        // Sizes that the op can't have are skipped here; they are refused when they are asked for.
+        let at = |sizes: &[usize]| -> Option<Self> {
+            let types = graph.types_at(&step.inputs, sizes).ok()?;
             let op = Arc::new(step.op.with_inputs(&types).ok()?);
             Self::of(&op, lists.caps, |op| lists.once(op)).ok()
         };
-        // If an op sums over the extent, the size of packed vectors depends on the extent modulo sixteen: take the maximum over
-        // sixteen extents.
-        if step.op.inputs_by_row().is_none() {
-            (largest.saturating_sub(15)..largest).filter_map(at).for_each(|other| needs.join(&other));
+        let with = |sizes: &[usize], extent: usize, size: usize| {
+            let mut sizes = sizes.to_vec();
+            sizes[extent] = size;
+            sizes
+        };
+        // Sums over extents pack vectors that are not whole: their size depends on the extent modulo sixteen.
+        let packs = step.op.inputs_by_row().is_none();
+        let mut corners = vec![largest.clone()];
+        for &extent in &followed {
+            let most = largest[extent];
+            let mut some = vec![1, most / 2, most];
+            if packs {
+                some.extend([most - most % 16, most - most % 4, most - 1]);
+            }
+            some.sort_unstable();
+            some.dedup();
+            // Of more than three extents only some vary.
+            let some = if corners.len() <= 36 { &some[..] } else { &[most] };
+            corners = corners.iter().flat_map(|corner| some.iter().map(|&size| with(corner, extent, size))).collect();
         }
-        // Otherwise a larger extent needs more, unless a kernel becomes illegal at it.
-        let fewer = [1, largest / 2].into_iter().filter_map(at);
-        if !fewer.into_iter().all(|other| needs.covers(&other)) {
-            (0..largest).filter_map(at).for_each(|other| needs.join(&other));
+        let others: Vec<Self> = corners.iter().filter_map(|corner| at(corner)).collect();
+        let covers_all = others.iter().all(|other| needs.covers(other));
+        others.iter().for_each(|other| needs.join(other));
+        // Otherwise larger extents need more, unless a kernel becomes illegal at them: then all sizes are asked for.
+        for &extent in &followed {
+            let most = largest[extent];
+            let sizes = match (covers_all, packs) {
+                (true, false) => continue,
+                (true, true) => most.saturating_sub(15)..most,
+                (false, _) => 0..most,
+            };
+            for corner in corners
+                .iter()
+                .filter(|corner| (0..corner.len()).all(|i| i == extent || [1, largest[i]].contains(&corner[i])))
+            {
+                if corner[extent] == most {
+                    let others = sizes.clone().filter_map(|size| at(&with(corner, extent, size)));
+                    others.for_each(|other| needs.join(&other));
+                }
+            }
         }
         Ok(needs)
     }
@@ -765,15 +793,21 @@ mod tests {
         Ok(ops)
     }
 
-    /// The op over inputs of which some are dynamic, if there can be such a graph. Another step reads its first output, so that it
+    /// The op over inputs of which some have a dynamic first dimension, if there can be such a graph. Another step reads its first output, so that it
     /// lies in the workspace and may overwrite an input that does.
     fn graph(op: &Op, dynamic: usize) -> Result<Graph> {
         let mut graph = Graph::new();
+        let mut extent = None;
         let mut inputs = Vec::new();
         for (i, tensor_type) in op.inputs().into_iter().enumerate() {
             let is_real = tensor_type.dtype() == DType::Float32;
             let input = match dynamic >> i & 1 {
-                1 => graph.dynamic_input(tensor_type.clone())?,
+                1 => {
+                    let most = tensor_type.dims().first().copied().unwrap_or(0);
+                    let rows = extent.map_or_else(|| graph.extent("rows", most), Ok)?;
+                    extent = Some(rows);
+                    graph.dynamic_input(tensor_type.clone(), [(0, rows)])?
+                }
                 _ => graph.input(tensor_type.clone()),
             };
             inputs.push(match is_real && tensor_type.shape().rank() > 0 {
@@ -796,12 +830,13 @@ mod tests {
     fn check(name: &str, graph: &Graph, caps: &DeviceCaps, extents: impl Iterator<Item = usize>) -> Result<usize> {
         let lists = CandidateLists::new(caps);
         let frame = Frame::new(graph, &lists, &MemoryRules { largest_buffer: u64::MAX, single_buffer: false })?;
-        let mut schedules = 0;
+        let (mut schedules, mut taken) = (0, false);
         for extent in extents {
-            let Ok(at) = graph.at_extent(extent) else {
-                assert_eq!(extent, 0, "{name}: only no rows at all may be too few");
+            let Ok(at) = graph.at(&vec![extent; graph.largest().len()]) else {
+                assert!(!taken, "{name}: fewer than {extent} are taken");
                 continue;
             };
+            taken = true;
             let schedule = frame.schedule(&at, &lists, |op, candidates| {
                 assert_eq!(
                     candidates.len(),
@@ -838,7 +873,7 @@ mod tests {
                 let mut schedules = 0;
                 for caps in [DeviceCaps::default(), four, small] {
                     let name = format!("{} with inputs {mask:b}, {} bytes a binding", op.name(), caps.binding_bytes);
-                    let extents = 0..graph.extent().map_or(1, |largest| largest + 1);
+                    let extents = 0..graph.largest().first().map_or(1, |most| most + 1);
                     schedules += match check(&name, &graph, &caps, extents) {
                         Err(Error::Limit { .. }) => 0,
                         other => other?,

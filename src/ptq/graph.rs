@@ -53,7 +53,8 @@ impl<'a> Builder<'a> {
     fn new(quantized: &'a QuantizedModel, rows: usize) -> Result<Self> {
         let model: &Model = quantized.dequantized();
         let mut graph = Graph::new();
-        let value = graph.dynamic_input(TensorType::new(DType::Float32, model.input_shape(rows))?)?;
+        let extent = graph.extent("rows", rows)?;
+        let value = graph.dynamic_input(TensorType::new(DType::Float32, model.input_shape(rows))?, [(0, extent)])?;
         let mut builder = Self { model: quantized, rows, graph, value, made: Vec::new() };
         if let Scales::Static(scales) = quantized.scales() {
             builder.quantize(scales[0])?;

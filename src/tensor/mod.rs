@@ -11,5 +11,6 @@ mod values;
 pub(crate) use difference::first_difference;
 pub use quantization::{Granularity, Quantization};
 pub use shape::Shape;
+pub(crate) use shape::{reshaped, runs};
 pub use tensor_type::TensorType;
 pub use values::{Element, Tensor};

@@ -1,6 +1,7 @@
 //! Shapes: dimensions in row-major order, the last innermost. Broadcasting rules are here; memory layout is in `pack`.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::error::{Result, require};
 
@@ -110,8 +111,74 @@ impl Shape {
     }
 }
 
+/// The shortest runs of dimensions of two shapes that have as many elements as each other, outermost first. Both shapes must have
+/// equal numbers of elements. A run of ones may belong to no dimension of the other shape.
+pub(crate) fn runs(from: &[usize], to: &[usize]) -> Vec<(Range<usize>, Range<usize>)> {
+    let (mut i, mut j) = (0, 0);
+    let mut runs = Vec::new();
+    while i < from.len() || j < to.len() {
+        let (first, second) = (i, j);
+        let (mut a, mut b) = (1, 1);
+        while (i < from.len() && (i == first || a < b)) || (j < to.len() && (j == second || b < a)) {
+            if i < from.len() && (i == first || a < b) {
+                (a, i) = (a * from[i], i + 1);
+            } else {
+                (b, j) = (b * to[j], j + 1);
+            }
+        }
+        if a != b {
+            // No elements: a zero is further inwards in one of them.
+            (i, j) = (from.len(), to.len());
+        }
+        runs.push((first..i, second..j));
+    }
+    runs
+}
+
+/// The dimensions of a tensor that was reshaped from `from` to `to` and has the dimensions `now` before it. In each run whose number
+/// of elements changes, the outermost dimension that can changes in proportion. `None` if none can.
+pub(crate) fn reshaped(from: &[usize], to: &[usize], now: &[usize]) -> Option<Vec<usize>> {
+    let mut dims = to.to_vec();
+    for (before, after) in runs(from, to).into_iter().filter(|(before, _)| from[before.clone()] != now[before.clone()])
+    {
+        let [old, new] = [from, now].map(|dims| dims[before.clone()].iter().product::<usize>());
+        let scaled = |&size: &usize| size.checked_mul(new).filter(|product| old > 0 && product.is_multiple_of(old));
+        let (axis, size) = after.into_iter().find_map(|axis| Some((axis, scaled(&to[axis])? / old)))?;
+        dims[axis] = size;
+    }
+    Some(dims)
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_reshaped_dimensions() {
+        type Case<'a> = (&'a [usize], &'a [usize], &'a [(usize, usize)]);
+        let cases: [Case<'_>; 7] = [
+            (&[4, 6], &[4, 2, 3], &[(1, 1), (1, 2)]),
+            (&[4, 6, 5], &[24, 5], &[(2, 1), (1, 1)]),
+            (&[6, 4], &[4, 6], &[(2, 2)]),
+            (&[1, 6], &[1, 1, 6], &[(1, 1), (1, 2)]),
+            (&[6, 1], &[6], &[(1, 1), (1, 0)]),
+            (&[], &[1, 1], &[(0, 1), (0, 1)]),
+            (&[3, 0], &[0, 7], &[(2, 2)]),
+        ];
+        for (from, to, expected) in cases {
+            let got: Vec<_> = runs(from, to).into_iter().map(|(a, b)| (a.len(), b.len())).collect();
+            assert_eq!(got, expected, "{from:?} to {to:?}");
+        }
+        assert_eq!(reshaped(&[4, 6], &[4, 2, 3], &[3, 6]), Some(vec![3, 2, 3]));
+        assert_eq!(reshaped(&[4, 6, 5], &[24, 5], &[2, 5, 1]), Some(vec![10, 1]));
+        assert_eq!(reshaped(&[24], &[4, 6], &[18]), Some(vec![3, 6]));
+        assert_eq!(reshaped(&[24], &[4, 6], &[23]), None);
+        assert_eq!(reshaped(&[6, 1], &[6], &[6, 2]), None);
     }
 }

@@ -65,21 +65,31 @@ impl TensorType {
     /// # Errors
     /// If there is no dimension, the shape is too large, or there are scales along the first dimension.
     pub(crate) fn with_extent(&self, extent: usize) -> Result<Self> {
-        let mut dimensions = self.dims().to_vec();
-        require!(!dimensions.is_empty(), "{self} has no dimension whose extent could change");
-        dimensions[0] = extent;
-        let same_scales = match self.quantization().map(Quantization::granularity) {
-            None | Some(Granularity::Tensor) => true,
-            Some(Granularity::Axis(axis)) => axis != 0,
-            Some(Granularity::Blocks { .. }) => false,
-        };
-        require!(
-            same_scales || extent == self.dims()[0],
-            "{self} has {}, which belong to its {} indices along the first dimension, so that its extent can't change",
-            self.describe_scales(),
-            self.dims()[0]
-        );
-        Ok(Self { shape: Shape::new(dimensions)?, ..self.clone() })
+        let mut dims = self.dims().to_vec();
+        require!(!dims.is_empty(), "{self} has no dimension whose extent could change");
+        dims[0] = extent;
+        self.with_dims(&dims)
+    }
+
+    /// This type with other dimensions, as many as it has. Elements come and go with them; scales stay.
+    ///
+    /// # Errors
+    /// If the number of dimensions differs, the shape is too large, or there are scales along a dimension that changes.
+    pub(crate) fn with_dims(&self, dims: &[usize]) -> Result<Self> {
+        require!(dims.len() == self.dims().len(), "{self} can't have the dimensions {dims:?}: their number differs");
+        for (axis, (&old, &new)) in self.dims().iter().zip(dims).enumerate().filter(|(_, (old, new))| old != new) {
+            let same_scales = match self.quantization().map(Quantization::granularity) {
+                None | Some(Granularity::Tensor) => true,
+                Some(Granularity::Axis(along)) => along != axis,
+                Some(Granularity::Blocks { .. }) => false,
+            };
+            require!(
+                same_scales,
+                "{self} has {}, which belong to its {old} indices along dimension {axis}, so that there can't be {new}",
+                self.describe_scales()
+            );
+        }
+        Ok(Self { shape: Shape::new(dims)?, ..self.clone() })
     }
 
     /// The type of the tensor whose axis `i` is axis `order[i]` of this one. Scales along an axis move with it.

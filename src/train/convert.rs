@@ -155,7 +155,9 @@ impl Quantized {
     pub fn integer(&self, batch: usize) -> Result<Graph> {
         let mut graph = Graph::new();
         let [height, width, channels] = self.network.image;
-        let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, height, width, channels])?)?;
+        let images = graph.extent("images", batch)?;
+        let images =
+            graph.dynamic_input(TensorType::new(DType::Float32, [batch, height, width, channels])?, [(0, images)])?;
         let codes = TensorType::new(DType::Uint8, [batch, height, width, channels])?;
         let codes = codes.quantized(Quantization::tensor(self.steps[0], 0))?;
         let mut x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), codes.clone()).build()?, &[images])?;

@@ -127,7 +127,8 @@ impl Weights {
         let weights = reference::run(&quantize, &[&real])?.remove(0);
 
         let mut graph = Graph::new();
-        let x = graph.dynamic_input(TensorType::float32([ROWS, self.k])?)?;
+        let rows = graph.extent("rows", ROWS)?;
+        let x = graph.dynamic_input(TensorType::float32([ROWS, self.k])?, [(0, rows)])?;
         let rows = DynamicQuantize::new(graph.tensor_type(x)?.clone(), DType::Int8, DynamicGranularity::Row);
         let quantized = graph.add_all(rows.symmetric().build()?, &[x])?;
         let product = Matmul::new(graph.tensor_type(quantized[0])?.clone(), weights)
@@ -143,7 +144,8 @@ impl Weights {
 /// A graph of one op, whose rows may be fewer.
 fn graph(op: &Op) -> lowbit::Result<Graph> {
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(op.inputs()[0].clone())?;
+    let rows = graph.extent("rows", op.inputs()[0].dims()[0])?;
+    let x = graph.dynamic_input(op.inputs()[0].clone(), [(0, rows)])?;
     let y = graph.add(op.clone(), &[x])?;
     graph.output(y);
     Ok(graph)
