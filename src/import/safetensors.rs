@@ -217,6 +217,10 @@ impl<'a> Safetensors<'a> {
             "F16" => ElementType::Float16,
             "BF16" => ElementType::Bfloat16,
             "F32" => ElementType::Float32,
+            "F4" => ElementType::Float4E2M1,
+            "F8_E4M3" => ElementType::Float8E4M3,
+            "F8_E5M2" => ElementType::Float8E5M2,
+            "F8_E8M0" => ElementType::Float8E8M0,
             _ => return Ok(None),
         };
         let [begin, end] = about.data_offsets;
