@@ -161,7 +161,7 @@ fn look_through(file: &Safetensors<'_>) {
     let names: Vec<String> = file.names().map(str::to_string).collect();
     for name in &names {
         if let Ok(array) = file.array(name) {
-            assert_eq!(array.shape().iter().product::<usize>() * array.element_type().bytes(), array.bytes().len());
+            assert_eq!(array.shape().iter().product::<usize>() * array.element_type().bits(), array.bytes().len() * 8);
         }
         let _ = file.metadata(name);
     }
