@@ -14,6 +14,7 @@
 //! | [`mlx`] | affine groups, `mxfp4`, `mxfp8` and `nvfp4` of MLX |
 //! | [`hqq`] | the tensors of HQQ layers |
 //! | [`quanto`] | the tensors of Quanto's qint and qfloat8 weights |
+//! | [`checkpoint`] | all of these, recognized in a file or folder ([`open`]) |
 //!
 //! Codes and scales are copied exactly, never converted to real numbers in between, so [`PackedWeights::dequantize`] gives the
 //! values of the format's definition. A conversion needs the memory of its result and one row per thread. With a mapped file
@@ -24,6 +25,7 @@
 
 mod activations;
 pub mod awq;
+pub mod checkpoint;
 pub mod compressed_tensors;
 pub mod float4;
 pub mod float8;
@@ -42,6 +44,8 @@ use crate::error::{Result, refuse, require};
 use crate::numeric::{E4M3FN, E5M2, E8M0};
 use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 pub use activations::Activations;
+#[cfg(not(target_arch = "wasm32"))]
+pub use checkpoint::open;
 pub use safetensors::Safetensors;
 
 /// The element type of an array in a file.

@@ -95,7 +95,13 @@ fn compare(package: &str, count: usize, close: impl Fn(&str) -> Option<u32>) {
 
 /// The distance of two numbers of one sign in units in the last place. Zeros are equal.
 fn ulps(a: f32, b: f32) -> u32 {
-    if a == b { 0 } else if a.signum() == b.signum() { a.to_bits().abs_diff(b.to_bits()) } else { u32::MAX }
+    if a == b {
+        0
+    } else if a.signum() == b.signum() {
+        a.to_bits().abs_diff(b.to_bits())
+    } else {
+        u32::MAX
+    }
 }
 
 #[test]
@@ -151,10 +157,7 @@ fn compressed_tensors_activations() {
     assert_eq!(activations("group4"), Activations::Float);
     let row = usize::MAX;
     assert_eq!(activations("w8a8"), Activations::Dynamic { dtype: DType::Int8, group: row, symmetric: true });
-    assert_eq!(
-        activations("w8a8-static"),
-        Activations::Static { dtype: DType::Int8, scale: 0.037, zero_point: -7 }
-    );
+    assert_eq!(activations("w8a8-static"), Activations::Static { dtype: DType::Int8, scale: 0.037, zero_point: -7 });
     let e4m3 = DType::Float8E4M3Fn;
     assert_eq!(activations("fp8-tensor"), Activations::Static { dtype: e4m3, scale: 0.25, zero_point: 0 });
     assert_eq!(activations("fp8-block"), Activations::Dynamic { dtype: e4m3, group: 128, symmetric: true });
