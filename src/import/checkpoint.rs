@@ -139,15 +139,18 @@ impl<'a> Model<'a> {
     pub fn parse(files: &[&'a [u8]], config: &str) -> Result<Self> {
         require!(!files.is_empty(), "there are no files: give those of a model, GGUF or safetensors");
         require!(config.len() <= MOST_SAID, "the configuration has {} bytes, but at most 1 MB is read", config.len());
-        let config: Value = match config.trim() {
+        let mut config: Value = match config.trim() {
             "" => Value::Null,
             text => serde_json::from_str(text).map_err(|error| {
                 Error::Request(format!("the configuration is no JSON ({error}): download it again"))
             })?,
         };
-        let inner =
-            ["quantization_config", "compression_config", "quantization"].iter().find_map(|key| config.get(key));
-        let config = inner.cloned().unwrap_or(config);
+        let key = ["quantization_config", "compression_config", "quantization"]
+            .into_iter()
+            .find(|key| config.get(key).is_some());
+        if let Some(inner) = key.and_then(|key| config.get_mut(key)) {
+            config = inner.take();
+        }
         let contents = match files.iter().all(|bytes| bytes.starts_with(b"GGUF")) {
             true => Contents::Gguf(GgufModel::parse(files)?),
             false => Contents::Safetensors(Safetensors::parse_parts(files)?),
@@ -168,14 +171,16 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// All layers, in the order of their names (in a GGUF file, of the tensors).
-    pub fn layers(&self) -> Vec<Layer<'a>> {
-        match &self.contents {
-            Contents::Gguf(model) => model.tensors().map(of_gguf).collect(),
+    /// All layers, in the order of their names (in a GGUF file, of the tensors). Each is made when it is asked for.
+    pub fn layers(&self) -> impl Iterator<Item = Layer<'a>> {
+        let (gguf, arrays) = match &self.contents {
+            Contents::Gguf(model) => (Some(model.tensors().map(of_gguf)), None),
             Contents::Safetensors(file) => {
-                file.names().filter_map(|array| Some(self.of_arrays(file, layer_of(array, file)?))).collect()
+                let layer = |array: &str| Some(self.of_arrays(file, layer_of(array, file)?));
+                (None, Some(file.names().filter_map(layer)))
             }
-        }
+        };
+        gguf.into_iter().flatten().chain(arrays.into_iter().flatten())
     }
 
     /// The layer of this name, with or without `.weight`.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lowbit::import::awq::Awq;
+use lowbit::import::checkpoint::Model;
 use lowbit::import::gguf::{GgufFile, GgufModel, GgufType, Value};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::onnx::MatMulNBits;
@@ -64,7 +65,12 @@ static TURN: Mutex<()> = Mutex::new(());
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     const NUMBERS: [u64; 12] =
         [0, 1, 2, 3, 16, 255, 0x7fff_ffff, 0xffff_ffff, 1 << 32, 1 << 48, i64::MAX as u64, u64::MAX];
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 19] = [
+        "F4",
+        "F8_E4M3",
+        "F8_E5M2",
+        "F8_E8M0",
+        "weight_scale",
         "U8",
         "I8",
         "I32",
@@ -403,6 +409,68 @@ fn safetensors() {
     fuzz("safetensors", &seeds, |bytes, _| {
         look_through(&Safetensors::parse(bytes)?);
         Ok(())
+    });
+}
+
+/// Layers of each package, read by their importer and as a model whose layout is recognized.
+#[test]
+fn packages() {
+    for package in crate::packages::PACKAGES {
+        let whole = crate::packages::file(package);
+        let file = Safetensors::parse(&whole).expect("whole");
+        let layers = crate::packages::layers(&file);
+        // One layer in a file, so that changes meet its header.
+        let seed = |(name, _): &(String, serde_json::Value)| {
+            let prefix = format!("{name}.");
+            let arrays: Vec<_> =
+                file.names().filter(|array| array.starts_with(&prefix) && !array.ends_with("expected")).collect();
+            let stored = |array: &&str| (array.to_string(), file.array(array).expect("there"));
+            let arrays: Vec<_> = arrays.iter().map(stored).collect();
+            let parts: Vec<_> = arrays
+                .iter()
+                .map(|(name, array)| {
+                    (&name[..], crate::packages::dtype(array.element_type()), array.shape(), array.bytes())
+                })
+                .collect();
+            crate::fixtures::safetensors(&parts, &[("layer", name)])
+        };
+        let seeds: Vec<Vec<u8>> = layers.iter().map(seed).collect();
+        fuzz(package, &seeds, |bytes, mut settings| {
+            let file = Safetensors::parse(bytes)?;
+            look_through(&file);
+            let named = file.metadata("layer").unwrap_or_default();
+            let place = layers.iter().position(|(name, _)| *name == named);
+            let place = settings.choose(place.unwrap_or(0), [0, 1, 2, 3]) % layers.len();
+            let (name, about) = &layers[place];
+            let name = if named.is_empty() { &name[..] } else { &named[..] };
+            let config = crate::packages::config(about).to_string();
+            let model = Model::parse(&[bytes], &config)?;
+            for layer in model.layers() {
+                assert!(layer.bits_per_weight() >= 0.0 && !layer.format.is_empty());
+                assert!(model.layer(&layer.name).is_ok(), "{}", layer.name);
+                let _ = layer.activations();
+                let _ = layer.weights().map(|weights| make_use_of(&weights));
+            }
+            make_use_of(&crate::packages::read(package, &file, name, about)?);
+            Ok(())
+        });
+    }
+}
+
+/// Configurations of models, changed.
+#[test]
+fn configurations() {
+    let whole = crate::packages::file("compressed-tensors");
+    let file = Safetensors::parse(&whole).expect("whole");
+    let layers = crate::packages::layers(&file);
+    let config = |(_, about): &(String, serde_json::Value)| crate::packages::config(about).to_string().into_bytes();
+    let seeds: Vec<Vec<u8>> = layers.iter().map(config).collect();
+    fuzz("configurations", &seeds, |bytes, _| {
+        let text = String::from_utf8_lossy(bytes);
+        let model = Model::parse(&[&whole], &text)?;
+        let layer = model.layer("group4")?;
+        let weights = layer.weights().map(|weights| make_use_of(&weights));
+        layer.activations().and(weights)
     });
 }
 

@@ -1,5 +1,6 @@
 //! Layers that the packages of the formats quantized and dequantized (`scripts/quantized-layers`), which lie in `tests/data/import`.
 
+use lowbit::import::checkpoint::Model;
 use lowbit::import::compressed_tensors::{CompressedTensors, Scheme};
 use lowbit::import::float4::Float4;
 use lowbit::import::float8::Float8;
@@ -7,12 +8,52 @@ use lowbit::import::gptq::{self, Gptq, ZeroPoints};
 use lowbit::import::hqq::Hqq;
 use lowbit::import::mlx::{Mlx, Mode};
 use lowbit::import::quanto::Quanto;
-use lowbit::import::{Activations, Safetensors};
+use lowbit::import::{Activations, ElementType, Safetensors};
 use lowbit::weights::PackedWeights;
 use lowbit::{DType, Result};
 use serde_json::Value;
 
 use crate::assert_weights;
+
+/// The files.
+pub(crate) const PACKAGES: [&str; 8] = [
+    "compressed-tensors",
+    "compressed-tensors-0.9",
+    "nvidia-modelopt",
+    "mlx",
+    "hqq",
+    "optimum-quanto",
+    "gptqmodel",
+    "auto-round",
+];
+
+/// The name of a type in safetensors files.
+pub(crate) fn dtype(of: ElementType) -> &'static str {
+    match of {
+        ElementType::Uint8 => "U8",
+        ElementType::Int8 => "I8",
+        ElementType::Int32 => "I32",
+        ElementType::Int64 => "I64",
+        ElementType::Float16 => "F16",
+        ElementType::Bfloat16 => "BF16",
+        ElementType::Float4E2M1 => "F4",
+        ElementType::Float8E4M3 => "F8_E4M3",
+        ElementType::Float8E5M2 => "F8_E5M2",
+        ElementType::Float8E8M0 => "F8_E8M0",
+        _ => "F32",
+    }
+}
+
+/// A model's configuration with a layer's: that itself, or a group of compressed-tensors.
+pub(crate) fn config(about: &Value) -> Value {
+    match about.get("weights") {
+        Some(_) => serde_json::json!({"quantization_config": {
+            "quant_method": "compressed-tensors",
+            "config_groups": {"group_0": about},
+        }}),
+        None => serde_json::json!({"model_type": "tests", "quantization_config": about}),
+    }
+}
 
 /// The bytes of a file in `tests/data/import`.
 pub(crate) fn file(package: &str) -> Vec<u8> {
@@ -141,6 +182,73 @@ fn gptqmodel_layers() {
 #[test]
 fn auto_round_layers() {
     compare("auto-round", 14, |_| None);
+}
+
+/// A model finds the same layers, and says of what they are.
+#[test]
+fn layers_are_recognized() {
+    for package in PACKAGES {
+        let bytes = file(package);
+        let file = Safetensors::parse(&bytes).expect("a whole file");
+        for (name, about) in layers(&file) {
+            let model = Model::parse(&[&bytes], &config(&about).to_string()).expect("a model");
+            let layer = model.layer(&name).expect("there");
+            let what = format!("{package} {name}, {}", layer.format);
+            if package == "optimum-quanto" && name.starts_with("qint") && !name.ends_with('8') {
+                assert!(layer.weights().is_err_and(|error| error.to_string().contains("Quanto::read")), "{what}");
+                continue;
+            }
+            let weights = layer.weights().unwrap_or_else(|error| panic!("{what}: {error}"));
+            let [_, n, k] = weights.dims();
+            assert_eq!(layer.shape, [n, k], "{what}");
+            let direct = read(package, &file, &name, &about).expect("as above");
+            assert_eq!((weights.format(), weights.words().ok()), (direct.format(), direct.words().ok()), "{what}");
+            assert!(
+                layer.group.is_none_or(|group| group == weights.format().group || name.contains("axis0")),
+                "{what}"
+            );
+            assert!(layer.bits_per_weight() > 1.0 && layer.is_quantized(), "{what}");
+            assert!(model.layers().any(|other| other.name == name && other.format == layer.format), "{what}");
+        }
+    }
+}
+
+/// A folder with two files, one of which has a layer's scales, an index and a configuration.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+#[allow(unsafe_code, reason = "nobody else knows the folder")]
+fn folders_are_opened() {
+    let folder = std::env::temp_dir().join(format!("lowbit-open-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let bytes = file("gptqmodel");
+    let all = Safetensors::parse(&bytes).expect("a whole file");
+    let array = |name: &str| all.array(name).expect("there");
+    let (codes, zeros, scales) = (array("gptq-4.qweight"), array("gptq-4.qzeros"), array("gptq-4.scales"));
+    let norm = [0; 8];
+    let first: [(&str, &str, &[usize], &[u8]); 2] =
+        [("l.qweight", "I32", codes.shape(), codes.bytes()), ("norm.weight", "F32", &[2], &norm)];
+    let second: [(&str, &str, &[usize], &[u8]); 2] =
+        [("l.qzeros", "I32", zeros.shape(), zeros.bytes()), ("l.scales", "F16", scales.shape(), scales.bytes())];
+    for (name, arrays) in [("model-1.safetensors", first), ("model-2.safetensors", second)] {
+        std::fs::write(folder.join(name), crate::fixtures::safetensors(&arrays, &[])).expect("written");
+    }
+    let index = r#"{"weight_map":{"l.qweight":"model-1.safetensors","l.scales":"model-2.safetensors"}}"#;
+    std::fs::write(folder.join("model.safetensors.index.json"), index).expect("written");
+    let config =
+        r#"{"quantization_config":{"quant_method":"gptq","bits":4,"group_size":32,"checkpoint_format":"gptq"}}"#;
+    std::fs::write(folder.join("config.json"), config).expect("written");
+    // SAFETY: nobody changes the files meanwhile.
+    let files = unsafe { lowbit::import::open(&folder) }.expect("a folder");
+    let model = files.model().expect("a model");
+    assert_eq!(model.method(), "gptq");
+    let found: Vec<_> = model.layers().map(|layer| (layer.name.clone(), layer.is_quantized())).collect();
+    assert_eq!(found, [("l".to_string(), true), ("norm.weight".to_string(), false)]);
+    let weights = model.layer("l").and_then(|layer| layer.weights()).expect("whole");
+    let expected = gptq(&all, "gptq-4", &serde_json::json!({"bits": 4, "group_size": 32, "checkpoint_format": "gptq"}));
+    assert_eq!(weights.words().ok(), expected.and_then(|layer| layer.weights()).expect("whole").words().ok());
+    assert!(model.layer("m").is_err() && model.layer("norm").is_ok_and(|norm| norm.weights().is_err()));
+    drop(files);
+    std::fs::remove_dir_all(&folder).expect("removed");
 }
 
 /// The activations that the files ask for.
