@@ -325,6 +325,34 @@ def auto_round(folder):
     out.save(folder, save_file)
 
 
+def marlin(folder):
+    """The definition of IST-DASLab/marlin in numpy, as its package needs CUDA."""
+    from safetensors.numpy import save_file
+
+    random = np.random.default_rng(SEED)
+    perm = []
+    for i in range(32):
+        rows = [2 * (i % 4), 2 * (i % 4) + 1, 2 * (i % 4 + 4), 2 * (i % 4 + 4) + 1]
+        lane = [16 * row + i // 4 + 8 * block for block in (0, 1) for row in rows]
+        perm.extend(p + 256 * j for j in range(4) for p in lane)
+    perm = np.array(perm).reshape(-1, 8)[:, [0, 2, 4, 6, 1, 3, 5, 7]].ravel()
+    grouped = [i + 8 * j for i in range(8) for j in range(8)]
+    single = [2 * i + j for i in range(4) for j in [0, 1, 8, 9, 16, 17, 24, 25]]
+    out = Writer("numpy")
+    for name, (n, k, group) in {"groups": (64, 96, 32), "row": (128, 32, 32)}.items():
+        codes = random.integers(0, 16, (k, n), dtype=np.uint32)
+        scales = (random.random((k // group, n)) + 0.01).astype(np.float16)
+        tiles = codes.reshape(k // 16, 16, n // 16, 16).transpose(0, 2, 1, 3).reshape(-1, 1024)[:, perm].reshape(k // 16, -1)
+        packed = np.zeros((k // 16, 2 * n), np.uint32)
+        for i in range(8):
+            packed |= tiles[:, i::8] << np.uint32(4 * i)
+        order = grouped if group < k else single
+        arrays = {"B": packed.view(np.int32), "s": scales.reshape(-1, len(order))[:, order].reshape(-1, n).copy()}
+        real = (codes.astype(np.float32) - 8) * scales.astype(np.float32).repeat(group, 0)
+        out.layer(name, arrays, np.ascontiguousarray(real.T), {"checkpoint_format": "marlin"})
+    out.save(folder, save_file, "marlin")
+
+
 if __name__ == "__main__":
     for package in sys.argv[2:]:
         globals()[package](Path(sys.argv[1]))

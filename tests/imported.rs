@@ -15,7 +15,8 @@ fn products_of_imported_layers() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(5);
     let (mut products, mut integers) = (0, 0);
-    for package in ["compressed-tensors", "nvidia-modelopt", "mlx", "hqq", "optimum-quanto", "gptqmodel", "auto-round"]
+    for package in
+        ["compressed-tensors", "nvidia-modelopt", "mlx", "hqq", "optimum-quanto", "gptqmodel", "auto-round", "marlin"]
     {
         let bytes = std::fs::read(format!("tests/data/import/{package}.safetensors")).expect("test data");
         let file = Safetensors::parse(&bytes)?;

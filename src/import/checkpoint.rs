@@ -9,6 +9,7 @@ use super::float8::Float8;
 use super::gguf::{GgufModel, GgufTensor};
 use super::gptq::{self, Gptq, ZeroPoints};
 use super::hqq::Hqq;
+use super::marlin::Marlin;
 use super::mlx::{Mlx, Mode};
 use super::quanto::Quanto;
 use super::torchao::TorchAo;
@@ -71,6 +72,7 @@ enum Source<'a> {
     CompressedTensors(Box<CompressedTensors<'a>>),
     Float8(Float8<'a>, Activations),
     Float4(Float4<'a>, Activations),
+    Marlin(Marlin<'a>),
     Mlx(Mlx<'a>),
     Hqq(Hqq<'a>),
     Quanto(Quanto<'a>),
@@ -107,6 +109,7 @@ impl Layer<'_> {
             Source::CompressedTensors(layer) => layer.weights(),
             Source::Float8(layer, _) => layer.weights(),
             Source::Float4(layer, _) => layer.weights(),
+            Source::Marlin(layer) => layer.weights(),
             Source::Mlx(layer) => layer.weights(),
             Source::Hqq(layer) => layer.weights(),
             Source::Quanto(layer) => layer.weights(),
@@ -315,6 +318,12 @@ impl<'a> Model<'a> {
                 let activations = if has_inputs { dynamic } else { Activations::Float };
                 (format.to_string(), shape, Some(group), Source::Float4(layer, activations))
             }
+            Kind::Marlin => {
+                let layer = Marlin::read(file, name)?;
+                let [n, k] = layer.shape()?;
+                let groups = matrix(&layer.scales).map_or(1, |[groups, _]| groups);
+                (bits_of(4), vec![n, k], k.checked_div(groups), Source::Marlin(layer))
+            }
             Kind::Mlx => {
                 let of_layer = self.config.get(name).and_then(|of| of.get("mode")).and_then(Value::as_str);
                 let mode = match of_layer.or(self.text("mode")).unwrap_or("affine") {
@@ -463,6 +472,7 @@ enum Kind {
     CompressedTensors,
     Float8,
     Float4,
+    Marlin,
     Mlx,
     Hqq,
     Quanto,
@@ -477,6 +487,7 @@ impl Kind {
             Self::CompressedTensors => "compressed-tensors",
             Self::Float8 => "FP8",
             Self::Float4 => "FP4",
+            Self::Marlin => "Marlin",
             Self::Mlx => "MLX",
             Self::Hqq => "HQQ",
             Self::Quanto => "Quanto",
@@ -487,7 +498,8 @@ impl Kind {
 }
 
 /// The arrays that stand for layers.
-const SUFFIXES: [&str; 6] = [".qweight", ".weight_packed", ".W_q", ".weight._data", ".weight._data._data", ".weight"];
+const SUFFIXES: [&str; 7] =
+    [".qweight", ".weight_packed", ".W_q", ".B", ".weight._data", ".weight._data._data", ".weight"];
 
 /// The name and kind of the layer that an array stands for; `None` for arrays beside it.
 fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
@@ -498,6 +510,7 @@ fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
         "qweight" => return of(Kind::Words),
         "weight_packed" => return of(Kind::CompressedTensors),
         "W_q" => return of(Kind::Hqq),
+        "B" if has("s") => return of(Kind::Marlin),
         "_data" => {
             let layer = layer.strip_suffix("._data").unwrap_or(layer);
             if let Some(layer) = layer.strip_suffix(".weight") {
@@ -530,7 +543,7 @@ fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
         ["qweight", "weight_packed", "W_q", "weight._data", "weight._data._data"].iter().any(|name| has(name));
     let beside_weight =
         has("weight") && layer_of(&format!("{layer}.weight"), file).is_some_and(|(_, kind)| kind != Kind::Plain);
-    let beside = matches!(last, "_scale" | "_shift") || last.starts_with('_');
+    let beside = last.starts_with('_') || (has("B") && has("s") && matches!(last, "s" | "workspace"));
     (last == "bias" || !(quantized || beside_weight || beside)).then(|| (array.to_string(), Kind::Plain))
 }
 

@@ -11,6 +11,7 @@
 //! | [`compressed_tensors`] | integers, FP8, FP4 and microscaling formats of llm-compressor and vLLM |
 //! | [`float8`] | FP8 with scales of tensors, rows and blocks: compressed-tensors, ModelOpt, DeepSeek; MXFP8 |
 //! | [`float4`] | NVFP4 and MXFP4 of compressed-tensors and ModelOpt |
+//! | [`marlin`] | `B` and `s` in the order of the Marlin kernel |
 //! | [`mlx`] | affine groups, `mxfp4`, `mxfp8` and `nvfp4` of MLX |
 //! | [`hqq`] | the tensors of HQQ layers |
 //! | [`quanto`] | the tensors of Quanto's qint and qfloat8 weights |
@@ -32,6 +33,7 @@ pub mod float8;
 pub mod gguf;
 pub mod gptq;
 pub mod hqq;
+pub mod marlin;
 pub mod mlx;
 pub mod onnx;
 pub mod quanto;

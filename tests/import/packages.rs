@@ -6,6 +6,7 @@ use lowbit::import::float4::Float4;
 use lowbit::import::float8::Float8;
 use lowbit::import::gptq::{self, Gptq, ZeroPoints};
 use lowbit::import::hqq::Hqq;
+use lowbit::import::marlin::Marlin;
 use lowbit::import::mlx::{Mlx, Mode};
 use lowbit::import::quanto::Quanto;
 use lowbit::import::{Activations, ElementType, Safetensors};
@@ -16,7 +17,7 @@ use serde_json::Value;
 use crate::assert_weights;
 
 /// The files.
-pub(crate) const PACKAGES: [&str; 8] = [
+pub(crate) const PACKAGES: [&str; 9] = [
     "compressed-tensors",
     "compressed-tensors-0.9",
     "nvidia-modelopt",
@@ -25,6 +26,7 @@ pub(crate) const PACKAGES: [&str; 8] = [
     "optimum-quanto",
     "gptqmodel",
     "auto-round",
+    "marlin",
 ];
 
 /// The name of a type in safetensors files.
@@ -100,6 +102,7 @@ pub(crate) fn gptq<'a>(file: &Safetensors<'a>, name: &str, about: &Value) -> Res
 pub(crate) fn read(package: &str, file: &Safetensors<'_>, name: &str, about: &Value) -> Result<PackedWeights> {
     match package {
         "mlx" => Mlx::read(file, name, mode(about))?.weights(),
+        "marlin" => Marlin::read(file, name)?.weights(),
         "hqq" => Hqq::read(file, name)?.weights(),
         "optimum-quanto" => Quanto::read(file, name, shape(about))?.weights(),
         "nvidia-modelopt" if about["quant_algo"] == "FP8" => Float8::read(file, name, None)?.weights(),
@@ -182,6 +185,12 @@ fn gptqmodel_layers() {
 #[test]
 fn auto_round_layers() {
     compare("auto-round", 14, |_| None);
+}
+
+/// The package needs CUDA; its order is written in numpy.
+#[test]
+fn marlin_layers() {
+    compare("marlin", 2, |_| None);
 }
 
 /// A model finds the same layers, and says of what they are.
