@@ -195,15 +195,15 @@ impl<'a> Model<'a> {
             Contents::Gguf(model) => model.tensor(name).map(of_gguf),
             Contents::Safetensors(file) => {
                 let bare = name.strip_suffix(".weight").unwrap_or(name);
-                let arrays = SUFFIXES.iter().map(|suffix| format!("{bare}{suffix}")).chain([name.to_string()]);
-                let found = arrays
-                    .filter(|array| file.contains(array))
-                    .find_map(|array| Some((layer_of(&array, file)?.1, array)));
-                let Some((kind, array)) = found else {
-                    refuse!("the files have no layer {}: take a name of Model::layers", quoted(name));
-                };
-                let bare = if kind == Kind::Plain { &array } else { bare };
-                Ok(self.of_arrays(file, (bare.to_string(), kind)))
+                let with_suffix = |base: &str| SUFFIXES.map(|suffix| format!("{base}{suffix}"));
+                let torchao = name.rsplit_once('.').map(|(module, weight)| format!("{module}._{weight}_qdata"));
+                let arrays =
+                    with_suffix(bare).into_iter().chain(with_suffix(name)).chain(torchao).chain([name.to_string()]);
+                let found = arrays.filter(|array| file.contains(array)).find_map(|array| layer_of(&array, file));
+                match found {
+                    Some(layer) => Ok(self.of_arrays(file, layer)),
+                    None => refuse!("the files have no layer {}: take a name of Model::layers", quoted(name)),
+                }
             }
         }
     }
@@ -232,6 +232,11 @@ impl<'a> Model<'a> {
     }
 
     fn of_arrays(&self, file: &Safetensors<'a>, (name, kind): (String, Kind)) -> Layer<'a> {
+        // Their arrays alone don't tell compressed-tensors from others, but its configuration does.
+        let kind = match kind {
+            Kind::Float8 | Kind::Float4 if self.config.get("config_groups").is_some() => Kind::CompressedTensors,
+            kind => kind,
+        };
         let prefix = format!("{name}.");
         let parts = match kind {
             Kind::Plain => vec![&name[..]],
@@ -503,7 +508,7 @@ const SUFFIXES: [&str; 7] =
 
 /// The name and kind of the layer that an array stands for; `None` for arrays beside it.
 fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
-    let (layer, last) = array.rsplit_once('.').unwrap_or(("", array));
+    let Some((layer, last)) = array.rsplit_once('.') else { return Some((array.to_string(), Kind::Plain)) };
     let has = |name: &str| file.contains(&format!("{layer}.{name}"));
     let of = |kind| Some((layer.to_string(), kind));
     match last {
