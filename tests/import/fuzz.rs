@@ -463,8 +463,16 @@ fn configurations() {
     let whole = crate::packages::file("compressed-tensors");
     let file = Safetensors::parse(&whole).expect("whole");
     let layers = crate::packages::layers(&file);
-    let config = |(_, about): &(String, serde_json::Value)| crate::packages::config(about).to_string().into_bytes();
-    let seeds: Vec<Vec<u8>> = layers.iter().map(config).collect();
+    let (_, about) = layers.iter().find(|(name, _)| name == "group4").expect("there");
+    let (_, other) = layers.iter().find(|(name, _)| name == "w8a8").expect("there");
+    let two = |target: &str| {
+        let (mut first, mut second) = (other.clone(), about.clone());
+        first["targets"] = serde_json::json!(["Linear"]);
+        second["targets"] = serde_json::json!([target]);
+        serde_json::json!({"quantization_config": {"config_groups": {"group_0": first, "group_1": second}}})
+    };
+    let configs = [crate::packages::config(about), two("group4"), two("re:group.*"), two("re:.*4$")];
+    let seeds = configs.map(|config| config.to_string().into_bytes());
     fuzz("configurations", &seeds, |bytes, _| {
         let text = String::from_utf8_lossy(bytes);
         let model = Model::parse(&[&whole], &text)?;
