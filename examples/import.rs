@@ -1,5 +1,6 @@
-//! `cargo run --release --example import -- FILE [TENSOR]`: lists the weights of a GGUF or safetensors file, or imports one and
-//! prints the time and the memory that the import takes. `--synthesize SIZE` first writes a GGUF file of that size.
+//! `cargo run --release --example import -- PATH [TENSOR]`: lists the layers of a model, a GGUF or safetensors file or a folder, as a table
+//! (format, bits per weight, shape, group, what lowbit makes of it, or why not), or imports one and prints the time and the memory that
+//! the import takes. `--synthesize SIZE` first writes a GGUF file of that size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
@@ -11,21 +12,19 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use indicatif::{HumanBytes, ProgressBar};
-use lowbit::import::awq::Awq;
-use lowbit::import::gguf::{GgufFile, GgufType, GgufWriter};
-use lowbit::import::gptq::{Gptq, ZeroPoints};
-use lowbit::import::torchao::TorchAo;
-use lowbit::import::{self, Safetensors};
+use lowbit::import;
+use lowbit::import::checkpoint::Model;
+use lowbit::import::gguf::{GgufType, GgufWriter};
 use lowbit::weights::PackedWeights;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// Lists the tensors of a model file, or imports one of them.
+/// Lists the layers of a model, or imports one of them.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A GGUF or safetensors file.
+    /// A GGUF or safetensors file, or the folder of a model.
     file: PathBuf,
-    /// The tensor to import, by its name in the list. Without it, the list is printed.
+    /// The layer to import, by its name in the list. Without it, the list is printed.
     tensor: Option<String>,
     /// First writes a GGUF file with one tensor `w` of about this many MiB.
     #[arg(long, value_name = "MIB")]
@@ -33,15 +32,9 @@ struct Arguments {
     /// The type of the written tensor.
     #[arg(long, value_name = "TYPE", default_value = "Q4_K")]
     gguf_type: String,
-    /// The quantization method of a safetensors file; torchao's files name theirs.
-    #[arg(long, value_parser = ["gptq", "gptq_v2", "awq", "torchao"], default_value = "gptq")]
-    method: String,
-    /// Bits of a code (GPTQ).
-    #[arg(long, default_value_t = 4)]
-    bits: usize,
-    /// Codes per group (GPTQ, AWQ); 0 for the whole row.
-    #[arg(long, default_value_t = 128)]
-    group: usize,
+    /// Also lists layers without codes, and imports none.
+    #[arg(long)]
+    all: bool,
 }
 
 /// Bytes allocated now, and their maximum so far.
@@ -103,30 +96,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Some(mib) = arguments.synthesize {
         synthesize(&arguments.file, mib << 20, &arguments.gguf_type)?;
     }
-    // SAFETY: this program doesn't write the file any more, and its user is asked not to.
-    let bytes = unsafe { import::map(&arguments.file)? };
+    // SAFETY: this program doesn't write the files any more, and its user is asked not to.
+    let files = unsafe { import::open(&arguments.file)? };
     let before = memory();
     let allocated = ALLOCATED.load(Ordering::Relaxed);
     PEAK.store(allocated, Ordering::Relaxed);
     let begin = Instant::now();
-    let imported = if bytes.starts_with(b"GGUF") {
-        let file = GgufFile::parse(&bytes)?;
-        match &arguments.tensor {
-            None => list_gguf(&file)?,
-            Some(name) => {
-                let tensor = file.tensor(name)?;
-                let weights = patiently(|| tensor.weights())?;
-                Some((weights, tensor.bytes()?.len()))
-            }
-        }
-    } else {
-        let file = Safetensors::parse(&bytes)?;
-        match &arguments.tensor {
-            None => list_safetensors(&file)?,
-            Some(name) => Some((patiently(|| import_layer(&file, name, arguments))?, 0)),
-        }
-    };
-    let Some((weights, in_file)) = imported else { return Ok(()) };
+    let model = files.model()?;
+    let Some(name) = &arguments.tensor else { return list(&model, arguments.all) };
+    let layer = model.layer(name)?;
+    let (weights, in_file) = (patiently(|| layer.weights())?, layer.bytes);
     println!("{weights}");
     println!("{} in memory, {:.3} bits per weight", HumanBytes(weights.bytes() as u64), weights.bits_per_weight());
     if in_file > 0 {
@@ -157,39 +136,32 @@ fn patiently(work: impl FnOnce() -> lowbit::Result<PackedWeights>) -> lowbit::Re
     done
 }
 
-fn list_gguf(file: &GgufFile<'_>) -> Result<Option<(PackedWeights, usize)>> {
-    for (key, value) in file.metadata() {
-        println!("{key} = {value:?}");
-    }
-    for tensor in file.tensors() {
-        let bits =
-            tensor.gguf_type().map_or(String::new(), |of| format!("{:.3} bits per weight", of.bits_per_weight()));
-        println!("{:40} {:24} {:8} {bits}", tensor.name(), format!("{:?}", tensor.shape()), tensor.type_name());
-    }
-    Ok(None)
-}
-
-fn list_safetensors(file: &Safetensors<'_>) -> Result<Option<(PackedWeights, usize)>> {
-    let mut names: Vec<&str> = file.names().collect();
-    names.sort_unstable();
-    for name in names {
-        match file.array(name) {
-            Ok(array) => println!("{name:60} {:24} {:?}", format!("{:?}", array.shape()), array.element_type()),
-            Err(error) => println!("{name:60} {error}"),
+/// Prints a table of layers. Those with codes are imported, and dropped.
+fn list(model: &Model<'_>, all: bool) -> Result<()> {
+    println!("quantized by {}", model.method());
+    println!("{:48} {:24} {:>6} {:20} {:>6}  lowbit", "layer", "format", "bits", "shape", "group");
+    for layer in model.layers() {
+        if !layer.is_quantized() && !all {
+            continue;
         }
+        let made = match (all || !layer.is_quantized(), layer.activations()) {
+            (true, _) => String::new(),
+            (_, Err(error)) => error.to_string(),
+            (_, Ok(activations)) => match layer.weights() {
+                Ok(weights) => format!("{weights}, inputs {activations:?}"),
+                Err(error) => error.to_string(),
+            },
+        };
+        println!(
+            "{:48} {:24} {:6.3} {:20} {:>6}  {made}",
+            layer.name,
+            layer.format,
+            layer.bits_per_weight(),
+            format!("{:?}", layer.shape),
+            layer.group.map_or(String::new(), |group| group.to_string()),
+        );
     }
-    Ok(None)
-}
-
-/// Imports the layer `name`; the method determines the names of its arrays.
-fn import_layer(file: &Safetensors<'_>, name: &str, arguments: &Arguments) -> lowbit::Result<PackedWeights> {
-    let group = if arguments.group == 0 { usize::MAX } else { arguments.group };
-    match &arguments.method[..] {
-        "awq" => Awq::read(file, name, group)?.weights(),
-        "torchao" => TorchAo::read(file, name)?.weights(),
-        "gptq_v2" => Gptq::read(file, name, arguments.bits, group, ZeroPoints::AsIs)?.weights(),
-        _ => Gptq::read(file, name, arguments.bits, group, ZeroPoints::LessOne)?.weights(),
-    }
+    Ok(())
 }
 
 /// Writes a GGUF file with one tensor of random codes, 4096 columns wide.

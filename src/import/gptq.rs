@@ -1,34 +1,69 @@
-//! Linear layers of GPTQ checkpoints, as AutoGPTQ and GPTQModel save them. The quantization method doesn't matter here.
+//! Linear layers of GPTQ checkpoints, as AutoGPTQ, GPTQModel and AutoRound save them. The quantization method doesn't matter here.
 
-use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, check_index, code_at, scales_with_zeros};
-use crate::error::{Result, refuse, require};
-use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
+use super::{
+    Array, ElementType, FLOATS, Safetensors, build_indexed, check_index, code_at, integers, scales_with_zeros,
+};
+use crate::error::{Result, require};
+use crate::weights::{GroupParams, PackedWeights, WeightFormat};
 
 /// The meaning of `qzeros`: `checkpoint_format` in a model's `quantize_config.json`.
 ///
 /// In `gptq`, zero points of 2, 4 and 8 bits are decremented in whole words: 0x55555555, 0x11111111 or 0x01010101 is subtracted
 /// from the word, so a zero point of 0 borrows from the next one. Adding the constant restores all of them. Zero points of 3
-/// bits span words; each is decremented by itself, modulo 8.
+/// bits span words; each is decremented by itself, modulo 8. So are those of 5, 6 and 7 bits.
 ///
-/// Source: `gptqmodel/utils/model.py` in the repository `ModelCloud/GPTQModel`, which writes zero points of 0. Two kinds of
-/// files don't reveal that they need other rules, and are read wrong: AutoGPTQ's packer fills the bits after a zero point of 0
-/// with ones, and GPTQModel before 7.0 subtracts other words from zero points of 3 bits in `gptq`. `gptq_p` packs 2, 4 and 8
-/// bits as `gptq_v2` does, but 3 bits in another order, which is not supported.
+/// Sources: `gptqmodel/utils/model.py` in the repository `ModelCloud/GPTQModel`, which writes zero points of 0, and
+/// `auto_round_extension/torch` in `intel/auto-round`. Two kinds of files don't reveal that they need other rules, and are read
+/// wrong: AutoGPTQ's packer fills the bits after a zero point of 0 with ones, and GPTQModel before 7.0 subtracts other words from
+/// zero points of 3 bits in `gptq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ZeroPoints {
-    /// `gptq`: the zero point minus 1, as in nearly all checkpoints.
+    /// `gptq`, and AutoRound's `auto_round:auto_gptq`: the zero point minus 1, as in nearly all checkpoints.
     LessOne,
-    /// `gptq_v2`: the zero point itself.
+    /// `gptq_v2`, `gptq_p`, and AutoRound's `auto_round` and `auto_round:gptqmodel`: the zero point itself.
     AsIs,
 }
 
-/// The arrays of a layer with `n` outputs and `k` inputs, in codes of 2, 3, 4 or 8 bits:
+/// The order of the bits of 32 codes in as many words as a code has bits. For codes of 2, 4 and 8 bits it is one order.
+///
+/// Source: `gptqmodel/utils/planar_packing.py` in the repository `ModelCloud/GPTQModel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Packing {
+    /// `gptq`, `gptq_v2`, and all of AutoRound: code i begins at bit i · bits, also across words.
+    #[default]
+    Stream,
+    /// `gptq_p`: planes of bits, the lower ones first, in words of their own. Those of 3, 5, 6 and 7 bits are 2 + 1, 4 + 1, 4 + 2 and
+    /// 4 + 2 + 1 bits wide.
+    Planes,
+}
+
+impl Packing {
+    fn code(self, word: impl Fn(usize) -> u32, bits: usize, index: usize) -> u32 {
+        let planes: &[usize] = match (self, bits) {
+            (Self::Planes, 3) => &[2, 1],
+            (Self::Planes, 5) => &[4, 1],
+            (Self::Planes, 6) => &[4, 2],
+            (Self::Planes, 7) => &[4, 2, 1],
+            _ => return code_at(word, bits, index),
+        };
+        let (mut first, mut offset, mut code) = (index / 32 * bits, 0, 0);
+        for &plane in planes {
+            let at = index % 32 * plane;
+            code |= (word(first + at / 32) >> (at % 32) & ((1 << plane) - 1)) << offset;
+            (first, offset) = (first + plane, offset + plane);
+        }
+        code
+    }
+}
+
+/// The arrays of a layer with `n` outputs and `k` inputs, in codes of 2 to 8 bits, as AutoGPTQ, GPTQModel and AutoRound save them:
 ///
 /// ```text
 /// real[j, l] = scales[g, j] · (code[l, j] − zero[g, j])          g = g_idx[l], or l / group
 ///
-/// qweight  i32 [k · bits / 32, n]        codes along k, low bits first; those of 3 bits lie across words
+/// qweight  i32 [k · bits / 32, n]        codes along k, low bits first, also across words (see Packing)
 /// qzeros   i32 [groups, n · bits / 32]   zero points along n, packed alike, 1 less in most checkpoints (see ZeroPoints)
 /// scales   f16, bf16 or f32 [groups, n]
 /// g_idx    i32 [k]                       in any order if the model was quantized with desc_act; all 0 for l / group
@@ -63,19 +98,28 @@ pub struct Gptq<'a> {
     pub group: usize,
     /// The storage of zero points.
     pub zero_points: ZeroPoints,
+    /// The order of bits.
+    pub packing: Packing,
 }
 
 impl<'a> Gptq<'a> {
     /// A layer of `bits` bits with these arrays, in one group for the whole row without `g_idx`.
     #[must_use]
     pub fn new(qweight: Array<'a>, qzeros: Array<'a>, scales: Array<'a>, bits: usize, zero_points: ZeroPoints) -> Self {
-        Self { qweight, qzeros, scales, g_idx: None, bits, group: usize::MAX, zero_points }
+        Self { qweight, qzeros, scales, g_idx: None, bits, group: usize::MAX, zero_points, packing: Packing::Stream }
     }
 
     /// This layer in groups of this size.
     #[must_use]
     pub fn with_group(mut self, group: usize) -> Self {
         self.group = group;
+        self
+    }
+
+    /// This layer with bits in this order.
+    #[must_use]
+    pub fn with_packing(mut self, packing: Packing) -> Self {
+        self.packing = packing;
         self
     }
 
@@ -105,6 +149,7 @@ impl<'a> Gptq<'a> {
             bits,
             group,
             zero_points,
+            packing: Packing::Stream,
         })
     }
 
@@ -116,19 +161,19 @@ impl<'a> Gptq<'a> {
     /// columns into a group than the group holds, or there is not enough memory.
     pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { ref qweight, ref qzeros, ref scales, bits, group, .. } = self;
-        let codes = match bits {
-            2 => Codes::INT2,
-            3 => Codes::INT3,
-            4 => Codes::INT4,
-            8 => Codes::INT8,
-            _ => refuse!("{bits} bits: GPTQ layers have 2, 3, 4 or 8"),
-        };
+        require!((2..=8).contains(&bits), "{bits} bits: GPTQ layers have 2 to 8");
+        let codes = integers(bits, false)?;
+        let packing = self.packing;
         require!(group > 0, "groups of 0 codes: give group_size of the configuration, and usize::MAX for -1");
         qweight.expect_type("qweight", &[ElementType::Int32])?;
         let [words, n] = qweight.matrix("qweight")?;
         let k_bits = words.checked_mul(32).filter(|k_bits| k_bits % bits == 0);
         require!(k_bits.is_some(), "qweight has {words} words along k, which are no whole codes of {bits} bits");
         let k = k_bits.unwrap_or_default() / bits;
+        require!(
+            packing == Packing::Stream || (k % 32 == 0 && n % 32 == 0),
+            "planes of bits hold 32 codes, but the layer is [{n}, {k}]: it has another packing"
+        );
         let groups = k.div_ceil(group);
         scales.expect_type("scales", &FLOATS)?;
         scales.expect_shape("scales", &[groups, n])?;
@@ -140,13 +185,13 @@ impl<'a> Gptq<'a> {
         let mask = (1u32 << bits) - 1;
         let (to_word, to_code) = match (self.zero_points, bits) {
             (ZeroPoints::AsIs, _) => (0, 0),
-            (ZeroPoints::LessOne, 3) => (0, 1),
             // A 1 in each code of the word.
-            (ZeroPoints::LessOne, _) => (u32::MAX / mask, 0),
+            (ZeroPoints::LessOne, 2 | 4 | 8) => (u32::MAX / mask, 0),
+            (ZeroPoints::LessOne, _) => (0, 1),
         };
         let zero = |g: usize, row: usize| {
             let word = |word| qzeros.word(g * zero_words + word).wrapping_add(to_word);
-            i64::from((code_at(word, bits, row) + to_code) & mask) - half
+            i64::from((packing.code(word, bits, row) + to_code) & mask) - half
         };
         let zeros = (0..groups).flat_map(|g| (0..n).map(move |row| (g, row))).map(|(g, row)| zero(g, row));
         let format = WeightFormat::new(codes, group, scales_with_zeros(scales.element_type(), zeros));
@@ -157,7 +202,7 @@ impl<'a> Gptq<'a> {
         let index = self.g_idx.as_ref().filter(|g_idx| g_idx.bytes().iter().any(|&byte| byte != 0));
         build_indexed(input, format, [1, n, k], index, |row, codes, groups, _| {
             for (l, code) in codes.iter_mut().enumerate() {
-                *code = (code_at(|word| qweight.word(word * n + row), bits, l) as i64 - half) as i8;
+                *code = (i64::from(packing.code(|word| qweight.word(word * n + row), bits, l)) - half) as i8;
             }
             for (g, group) in groups.iter_mut().enumerate() {
                 *group = GroupParams::new(scales.float(g * n + row), zero(g, row) as f32);

@@ -8,6 +8,14 @@
 //! | [`awq`] | `qweight`, `qzeros` and `scales` of AWQ checkpoints |
 //! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |
 //! | [`torchao`] | the tensors of torchao's int4, intx and int8 weights |
+//! | [`compressed_tensors`] | integers, FP8, FP4 and microscaling formats of llm-compressor and vLLM |
+//! | [`float8`] | FP8 with scales of tensors, rows and blocks: compressed-tensors, ModelOpt, DeepSeek; MXFP8 |
+//! | [`float4`] | NVFP4 and MXFP4 of compressed-tensors and ModelOpt |
+//! | [`marlin`] | `B` and `s` in the order of the Marlin kernel |
+//! | [`mlx`] | affine groups, `mxfp4`, `mxfp8` and `nvfp4` of MLX |
+//! | [`hqq`] | the tensors of HQQ layers |
+//! | [`quanto`] | the tensors of Quanto's qint and qfloat8 weights |
+//! | [`checkpoint`] | all of these, recognized in a file or folder ([`open`]) |
 //!
 //! Codes and scales are copied exactly, never converted to real numbers in between, so [`PackedWeights::dequantize`] gives the
 //! values of the format's definition. A conversion needs the memory of its result and one row per thread. With a mapped file
@@ -16,17 +24,30 @@
 //! Files may be truncated, corrupt or hostile. Every size is compared with the bytes that are present before memory is
 //! allocated. A mismatch is an [`Error::Request`](crate::Error::Request) that says how to mend it.
 
+mod activations;
 pub mod awq;
+pub mod checkpoint;
+pub mod compressed_tensors;
+pub mod float4;
+pub mod float8;
 pub mod gguf;
 pub mod gptq;
+pub mod hqq;
+pub mod marlin;
+pub mod mlx;
 pub mod onnx;
+pub mod quanto;
 mod safetensors;
 pub mod torchao;
 
 use half::{bf16, f16};
 
-use crate::error::{Result, require};
-use crate::weights::{GroupParams, PackedWeights, ScaleFormat, WeightFormat};
+use crate::error::{Result, refuse, require};
+use crate::numeric::{E4M3FN, E5M2, E8M0};
+use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
+pub use activations::Activations;
+#[cfg(not(target_arch = "wasm32"))]
+pub use checkpoint::open;
 pub use safetensors::Safetensors;
 
 /// The element type of an array in a file.
@@ -47,21 +68,36 @@ pub enum ElementType {
     Bfloat16,
     /// IEEE single precision.
     Float32,
+    /// 4-bit floats, two to a byte, low half first.
+    Float4E2M1,
+    /// 8-bit floats up to 448.
+    Float8E4M3,
+    /// 8-bit floats up to 57,344 and infinity.
+    Float8E5M2,
+    /// Powers of two: 2^(byte − 127).
+    Float8E8M0,
 }
 
 impl ElementType {
-    /// Bytes of one number.
+    /// Bits of one number.
     #[must_use]
-    pub const fn bytes(self) -> usize {
+    pub const fn bits(self) -> usize {
         match self {
-            Self::Uint8 | Self::Int8 => 1,
-            Self::Float16 | Self::Bfloat16 => 2,
-            Self::Int32 | Self::Float32 => 4,
-            Self::Int64 => 8,
+            Self::Float4E2M1 => 4,
+            Self::Uint8 | Self::Int8 | Self::Float8E4M3 | Self::Float8E5M2 | Self::Float8E8M0 => 8,
+            Self::Float16 | Self::Bfloat16 => 16,
+            Self::Int32 | Self::Float32 => 32,
+            Self::Int64 => 64,
         }
     }
 
-    /// True for floating-point types.
+    /// Bytes of one number; 1 for 4-bit floats, too.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        self.bits().div_ceil(8)
+    }
+
+    /// True for floating-point types of 16 and 32 bits.
     #[must_use]
     pub const fn is_float(self) -> bool {
         matches!(self, Self::Float16 | Self::Bfloat16 | Self::Float32)
@@ -94,8 +130,9 @@ impl<'a> Array<'a> {
         // Products with a dimension of 0 may overflow before they come to it.
         let needed = match shape.contains(&0) {
             true => Some(0),
-            false => shape.iter().try_fold(element_type.bytes(), |product, &d| product.checked_mul(d)),
+            false => shape.iter().try_fold(element_type.bits(), |product, &d| product.checked_mul(d)),
         };
+        let needed = needed.filter(|bits| bits % 8 == 0).map(|bits| bits / 8);
         require!(
             needed == Some(bytes.len()),
             "{element_type:?} {shape:?} doesn't take the {} bytes that were given: give all of the array, and nothing else",
@@ -122,6 +159,16 @@ impl<'a> Array<'a> {
         self.bytes
     }
 
+    /// The same bytes as numbers of another type with as many bits.
+    fn cast(&self, element_type: ElementType) -> Self {
+        Self { element_type, ..self.clone() }
+    }
+
+    /// Number of numbers.
+    fn len(&self) -> usize {
+        self.bytes.len() * 8 / self.element_type.bits()
+    }
+
     fn at<const N: usize>(&self, index: usize) -> [u8; N] {
         let mut bytes = [0; N];
         bytes.copy_from_slice(&self.bytes[index * N..][..N]);
@@ -134,6 +181,9 @@ impl<'a> Array<'a> {
             ElementType::Float16 => f16::from_le_bytes(self.at(index)).to_f32(),
             ElementType::Bfloat16 => bf16::from_le_bytes(self.at(index)).to_f32(),
             ElementType::Float32 => f32::from_le_bytes(self.at(index)),
+            ElementType::Float8E4M3 => E4M3FN::from_bits(self.bytes[index]).to_f32(),
+            ElementType::Float8E5M2 => E5M2::from_bits(self.bytes[index]).to_f32(),
+            ElementType::Float8E8M0 => E8M0::from_bits(self.bytes[index]).to_f32(),
             _ => self.integer(index) as f32,
         }
     }
@@ -173,6 +223,15 @@ impl<'a> Array<'a> {
             self.shape
         );
         Ok(())
+    }
+
+    /// The dimensions of one or several matrices; an error if there are neither two nor three.
+    fn matrices(&self, name: &str) -> Result<[usize; 3]> {
+        match *self.shape {
+            [n, k] => Ok([1, n, k]),
+            [experts, n, k] => Ok([experts, n, k]),
+            _ => refuse!("{name} is {:?}, but weights have two or three dimensions", self.shape),
+        }
     }
 
     /// The dimensions of a matrix; an error if there aren't two.
@@ -223,6 +282,41 @@ fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> S
         (false, _) if least == greatest => ScaleFormat::F32,
         (false, _) => ScaleFormat::F32Zero,
     }
+}
+
+/// The narrowest codes for integers of this many bits.
+fn integers(bits: usize, unsigned: bool) -> Result<Codes> {
+    Ok(match (bits, unsigned) {
+        (1 | 2, false) => Codes::INT2,
+        (3, false) => Codes::INT3,
+        (4, false) => Codes::INT4,
+        (5, false) => Codes::INT5,
+        (6, false) => Codes::INT6,
+        (7 | 8, false) => Codes::INT8,
+        (1 | 2, true) => Codes::UINT2,
+        (3, true) => Codes::UINT3,
+        (4, true) => Codes::UINT4,
+        (5, true) => Codes::UINT5,
+        (6, true) => Codes::UINT6,
+        (7 | 8, true) => Codes::UINT8,
+        _ => refuse!(
+            "codes of {bits} bits, but integers of 1 to 8 are known: give the number of bits of the configuration"
+        ),
+    })
+}
+
+/// The format of scales of this type alone.
+fn plain_scales(scales: ElementType) -> ScaleFormat {
+    match scales {
+        ElementType::Float16 => ScaleFormat::F16,
+        ElementType::Float8E8M0 => ScaleFormat::E8M0,
+        _ => ScaleFormat::F32,
+    }
+}
+
+/// The format of scales with offsets of these types.
+fn scales_with_offsets(types: [ElementType; 2]) -> ScaleFormat {
+    if types == [ElementType::Float16; 2] { ScaleFormat::F16Offset } else { ScaleFormat::F32Offset }
 }
 
 /// An error if the matrices would take far more memory than their input. Padding enlarges a matrix of one column or one row

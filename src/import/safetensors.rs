@@ -42,7 +42,6 @@ const METADATA: &str = "__metadata__";
 pub struct Safetensors<'a> {
     arrays: Vec<Part<'a>>,
     metadata: Vec<Part<'a>>,
-    data: &'a [u8],
 }
 
 /// A name in an object of the header, with its JSON value. Lists of parts are sorted by name.
@@ -50,6 +49,8 @@ pub struct Safetensors<'a> {
 struct Part<'a> {
     name: Cow<'a, str>,
     json: &'a str,
+    /// The data of the file, for arrays.
+    data: &'a [u8],
 }
 
 /// The header's description of an array.
@@ -102,7 +103,7 @@ impl<'a> Visitor<'a> for Parts {
             if parts.len() == self.most {
                 return Err(M::Error::custom(format_args!("more than {} names in so small a file", self.most)));
             }
-            parts.push(Part { name, json: map.next_value::<&RawValue>()?.get() });
+            parts.push(Part { name, json: map.next_value::<&RawValue>()?.get(), data: &[] });
         }
         Ok(parts)
     }
@@ -174,20 +175,45 @@ impl<'a> Safetensors<'a> {
             None => Vec::new(),
         };
         metadata.iter().try_for_each(|part| part.text().map(drop))?;
-        let file = Self { arrays, metadata, data };
-        file.check_places()?;
+        arrays.iter_mut().for_each(|part| part.data = data);
+        let file = Self { arrays, metadata };
+        file.check_places(data)?;
         Ok(file)
     }
 
+    /// The arrays of a model in several files, given as the bytes of all of them. Of metadata of one name, those of the first file
+    /// count.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); also if two files have an array of one name.
+    pub fn parse_parts(files: &[&'a [u8]]) -> Result<Self> {
+        let mut all = Self { arrays: Vec::new(), metadata: Vec::new() };
+        for bytes in files {
+            let file = Self::parse(bytes)?;
+            all.arrays.extend(file.arrays);
+            all.metadata.extend(file.metadata);
+        }
+        all.arrays.sort_by(|a, b| a.name.cmp(&b.name));
+        let twice = all.arrays.windows(2).find(|pair| pair[0].name == pair[1].name);
+        require!(
+            twice.is_none(),
+            "two safetensors files have an array {}: give the files of one model",
+            quoted(twice.map_or("", |pair| &pair[0].name))
+        );
+        all.metadata.sort_by(|a, b| a.name.cmp(&b.name));
+        all.metadata.dedup_by(|later, first| later.name == first.name);
+        Ok(all)
+    }
+
     /// An error if arrays overlap, leave gaps or exceed the data.
-    fn check_places(&self) -> Result<()> {
+    fn check_places(&self, data: &[u8]) -> Result<()> {
         let mut places = Vec::with_capacity(self.arrays.len());
         for (index, part) in self.arrays.iter().enumerate() {
             let [begin, end] = part.about()?.data_offsets;
             places.push((begin, end, index));
         }
         places.sort_unstable();
-        let (total, mut before) = (self.data.len(), 0);
+        let (total, mut before) = (data.len(), 0);
         for (begin, end, index) in places {
             require!(
                 begin == before && begin <= end && end <= total,
@@ -217,16 +243,31 @@ impl<'a> Safetensors<'a> {
             "F16" => ElementType::Float16,
             "BF16" => ElementType::Bfloat16,
             "F32" => ElementType::Float32,
+            "F4" => ElementType::Float4E2M1,
+            "F8_E4M3" => ElementType::Float8E4M3,
+            "F8_E5M2" => ElementType::Float8E5M2,
+            "F8_E8M0" => ElementType::Float8E8M0,
             _ => return Ok(None),
         };
         let [begin, end] = about.data_offsets;
-        let bytes = self.data.get(begin..end).unwrap_or_default();
+        let bytes = part.data.get(begin..end).unwrap_or_default();
         Array::new(element_type, about.shape, bytes).map(Some).map_err(|error| part.damaged(&error))
     }
 
     /// The names of all arrays, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.arrays.iter().map(|part| &*part.name)
+    }
+
+    /// True if there is an array of this name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        find(&self.arrays, name).is_some()
+    }
+
+    /// The names that begin with this.
+    pub(super) fn names_from<'s>(&'s self, prefix: &'s str) -> impl Iterator<Item = &'s str> {
+        let first = self.arrays.partition_point(|part| *part.name < *prefix);
+        self.arrays[first..].iter().map(|part| &*part.name).take_while(move |name| name.starts_with(prefix))
     }
 
     /// The metadata text of this key.

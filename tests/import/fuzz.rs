@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lowbit::import::awq::Awq;
+use lowbit::import::checkpoint::Model;
 use lowbit::import::gguf::{GgufFile, GgufModel, GgufType, Value};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::onnx::MatMulNBits;
@@ -64,7 +65,12 @@ static TURN: Mutex<()> = Mutex::new(());
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     const NUMBERS: [u64; 12] =
         [0, 1, 2, 3, 16, 255, 0x7fff_ffff, 0xffff_ffff, 1 << 32, 1 << 48, i64::MAX as u64, u64::MAX];
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 19] = [
+        "F4",
+        "F8_E4M3",
+        "F8_E5M2",
+        "F8_E8M0",
+        "weight_scale",
         "U8",
         "I8",
         "I32",
@@ -161,7 +167,7 @@ fn look_through(file: &Safetensors<'_>) {
     let names: Vec<String> = file.names().map(str::to_string).collect();
     for name in &names {
         if let Ok(array) = file.array(name) {
-            assert_eq!(array.shape().iter().product::<usize>() * array.element_type().bytes(), array.bytes().len());
+            assert_eq!(array.shape().iter().product::<usize>() * array.element_type().bits(), array.bytes().len() * 8);
         }
         let _ = file.metadata(name);
     }
@@ -403,6 +409,76 @@ fn safetensors() {
     fuzz("safetensors", &seeds, |bytes, _| {
         look_through(&Safetensors::parse(bytes)?);
         Ok(())
+    });
+}
+
+/// Layers of each package, read by their importer and as a model whose layout is recognized.
+#[test]
+fn packages() {
+    for package in crate::packages::PACKAGES {
+        let whole = crate::packages::file(package);
+        let file = Safetensors::parse(&whole).expect("whole");
+        let layers = crate::packages::layers(&file);
+        // One layer in a file, so that changes meet its header.
+        let seed = |(name, _): &(String, serde_json::Value)| {
+            let prefix = format!("{name}.");
+            let arrays: Vec<_> =
+                file.names().filter(|array| array.starts_with(&prefix) && !array.ends_with("expected")).collect();
+            let stored = |array: &&str| (array.to_string(), file.array(array).expect("there"));
+            let arrays: Vec<_> = arrays.iter().map(stored).collect();
+            let parts: Vec<_> = arrays
+                .iter()
+                .map(|(name, array)| {
+                    (&name[..], crate::packages::dtype(array.element_type()), array.shape(), array.bytes())
+                })
+                .collect();
+            crate::fixtures::safetensors(&parts, &[("layer", name)])
+        };
+        let seeds: Vec<Vec<u8>> = layers.iter().map(seed).collect();
+        fuzz(package, &seeds, |bytes, mut settings| {
+            let file = Safetensors::parse(bytes)?;
+            look_through(&file);
+            let named = file.metadata("layer").unwrap_or_default();
+            let place = layers.iter().position(|(name, _)| *name == named);
+            let place = settings.choose(place.unwrap_or(0), [0, 1, 2, 3]) % layers.len();
+            let (name, about) = &layers[place];
+            let name = if named.is_empty() { &name[..] } else { &named[..] };
+            let config = crate::packages::config(about).to_string();
+            let model = Model::parse(&[bytes], &config)?;
+            for layer in model.layers() {
+                assert!(layer.bits_per_weight() >= 0.0 && !layer.format.is_empty());
+                assert!(model.layer(&layer.name).is_ok(), "{}", layer.name);
+                let _ = layer.activations();
+                let _ = layer.weights().map(|weights| make_use_of(&weights));
+            }
+            make_use_of(&crate::packages::read(package, &file, name, about)?);
+            Ok(())
+        });
+    }
+}
+
+/// Configurations of models, changed.
+#[test]
+fn configurations() {
+    let whole = crate::packages::file("compressed-tensors");
+    let file = Safetensors::parse(&whole).expect("whole");
+    let layers = crate::packages::layers(&file);
+    let (_, about) = layers.iter().find(|(name, _)| name == "group4").expect("there");
+    let (_, other) = layers.iter().find(|(name, _)| name == "w8a8").expect("there");
+    let two = |target: &str| {
+        let (mut first, mut second) = (other.clone(), about.clone());
+        first["targets"] = serde_json::json!(["Linear"]);
+        second["targets"] = serde_json::json!([target]);
+        serde_json::json!({"quantization_config": {"config_groups": {"group_0": first, "group_1": second}}})
+    };
+    let configs = [crate::packages::config(about), two("group4"), two("re:group.*"), two("re:.*4$")];
+    let seeds = configs.map(|config| config.to_string().into_bytes());
+    fuzz("configurations", &seeds, |bytes, _| {
+        let text = String::from_utf8_lossy(bytes);
+        let model = Model::parse(&[&whole], &text)?;
+        let layer = model.layer("group4")?;
+        let weights = layer.weights().map(|weights| make_use_of(&weights));
+        layer.activations().and(weights)
     });
 }
 

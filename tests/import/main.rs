@@ -5,6 +5,7 @@ mod fixtures;
 mod fuzz;
 mod ggml;
 mod layouts;
+mod packages;
 mod refused;
 mod search;
 mod writer;

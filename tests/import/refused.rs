@@ -1,6 +1,10 @@
 //! Refused files and parameters, and the changes that the messages ask the caller to make.
 
 use lowbit::import::awq::Awq;
+use lowbit::import::checkpoint::Model;
+use lowbit::import::compressed_tensors::Scheme;
+use lowbit::import::float4::{Float4, Global};
+use lowbit::import::float8::Float8;
 use lowbit::import::gguf::{self, GgufFile, GgufType};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::onnx::MatMulNBits;
@@ -219,7 +223,8 @@ fn gptq_layers() {
     let layer = |bits, group| Gptq::read(&file, "l", bits, group, ZeroPoints::AsIs).expect("all arrays");
     assert!(layer(4, 32).weights().is_ok());
     refused(Gptq::read(&file, "m", 4, 32, ZeroPoints::AsIs), &["no \"m.qweight\""]);
-    refused(layer(5, 32).weights(), &["5 bits", "2, 3, 4 or 8"]);
+    refused(layer(9, 32).weights(), &["9 bits", "2 to 8"]);
+    refused(layer(5, 32).weights(), &["8 words", "no whole codes of 5"]);
     refused(layer(3, 32).weights(), &["8 words", "no whole codes of 3"]);
     refused(layer(4, 0).weights(), &["groups of 0", "usize::MAX for -1"]);
     refused(layer(4, 64).weights(), &["scales is [2, 32]", "[1, 32]", "group size"]);
@@ -280,4 +285,58 @@ fn torchao_weights() {
 fn a_file_that_is_not_there() {
     // SAFETY: see above.
     refused(unsafe { lowbit::import::map("no/such/file.gguf") }.map(|_| ()), &["no/such/file.gguf can't be mapped"]);
+}
+
+#[test]
+fn small_floats() {
+    let codes = [0x38u8; 12];
+    let weight = || Array::new(ElementType::Float8E4M3, [3, 4], &codes).expect("fits");
+    let ones = floats(ElementType::Float32, &[1.0; 4]);
+    let scale = |count: usize| Array::new(ElementType::Float32, [count], &ones[..4 * count]).expect("fits");
+    assert!(Float8::new(weight(), scale(3)).weights().is_ok());
+    refused(Float8::new(weight(), scale(2)).weights(), &["2 scales for [1, 3, 4]", "one for each row"]);
+    refused(Float8::new(weight(), scale(2)).with_block([2, 2]).weights(), &["2 scales", "[2, 2]", "make it 4"]);
+    refused(Float8::new(weight(), scale(4)).with_block([2, 0]).weights(), &["blocks of [2, 0]"]);
+    refused(Float8::new(scale(4), scale(4)).weights(), &["weight holds Float32", "Float8E4M3"]);
+    let nan = Array::new(ElementType::Float8E4M3, [1, 2], &[0x7f, 0]).expect("fits");
+    refused(Float8::new(nan, scale(1)).weights(), &["NaN", "finite"]);
+    let bytes = [0u8; 16];
+    let packed = || Array::new(ElementType::Uint8, [1, 16], &bytes).expect("fits");
+    let powers = |bits: &'static [u8]| Array::new(ElementType::Uint8, [1, bits.len()], bits).expect("fits");
+    refused(Float4::new(packed(), powers(&[127, 127]), Global::None).weights(), &["the scale is [1, 2]", "[1, 1]"]);
+    refused(Float4::new(packed(), powers(&[127]), Global::Factor(scale(1))).weights(), &["no global scale"]);
+    refused(Float4::new(packed(), powers(&[255]), Global::None).weights(), &["NaN"]);
+    let e4m3 = Array::new(ElementType::Float8E4M3, [1, 2], &[0x38; 2]).expect("fits");
+    let zero = Array::new(ElementType::Float32, [1], &[0; 4]).expect("fits");
+    refused(Float4::new(packed(), e4m3, Global::Divisor(zero)).weights(), &["inf"]);
+    refused(Array::new(ElementType::Float4E2M1, [3], &[0; 2]), &["[3]", "2 bytes"]);
+}
+
+#[test]
+fn models() {
+    let bytes = safetensors(&[("l.qweight", "I32", &[4, 8], &[0; 128]), ("n.weight", "F32", &[1], &[0; 4])], &[]);
+    let model = |config: &str| Model::parse(&[&bytes], config).map(|_| ());
+    refused(Model::parse(&[], "").map(|_| ()), &["no files"]);
+    refused(model("{"), &["no JSON"]);
+    refused(model(&" ".repeat(1_000_001)), &["1000001 bytes", "1 MB"]);
+    let layer = |config: &str, name: &str| Model::parse(&[&bytes], config)?.layer(name)?.weights();
+    refused(layer("", "l"), &["doesn't say bits of \"l\"", "config.json"]);
+    refused(layer(r#"{"bits": 4, "group_size": 32}"#, "l"), &["no \"l.qzeros\""]);
+    refused(layer(r#"{"bits": 4, "group_size": 32, "checkpoint_format": "x"}"#, "l"), &["\"x\"", "gptq_v2"]);
+    refused(layer("", "n"), &["Float32", "not codes"]);
+    refused(layer("", "m"), &["no layer \"m\""]);
+    let other = safetensors(&[("n.weight", "F32", &[1], &[0; 4])], &[]);
+    refused(Model::parse(&[&bytes, &other], "").map(|_| ()), &["two safetensors files", "\"n.weight\""]);
+    for (json, said) in
+        [("[]", "damaged"), ("{}", "nothing about weights"), (r#"{"weights": {"block_structure": "7"}}"#, "\"7\"")]
+    {
+        refused(Scheme::parse(json), &[said]);
+    }
+    // A weight of torchao by its own name.
+    let m = Matrix::new(8, 64, 4, 32, &mut Random(3));
+    let bytes = torchao_file(&m, 1, TensorClass::Intx(4), ElementType::Float32, None);
+    let model = Model::parse(&[&bytes], "").expect("whole");
+    let names: Vec<String> = model.layers().map(|layer| layer.name).collect();
+    assert_eq!(names, ["m.weight"]);
+    assert!(model.layer("m.weight").and_then(|layer| layer.weights()).is_ok());
 }
