@@ -6,6 +6,7 @@
 //! | [`gguf`] | the blocks of GGUF files, and the files, which are written, too |
 //! | [`gptq`] | `qweight`, `qzeros`, `scales` and `g_idx` of GPTQ checkpoints |
 //! | [`awq`] | `qweight`, `qzeros` and `scales` of AWQ checkpoints |
+//! | [`bitsandbytes`] | NF4 and FP4 with plain and quantized scales, and LLM.int8 |
 //! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |
 //! | [`torchao`] | the tensors of torchao's int4, intx and int8 weights |
 //!
@@ -17,6 +18,7 @@
 //! allocated. A mismatch is an [`Error::Request`](crate::Error::Request) that says how to mend it.
 
 pub mod awq;
+pub mod bitsandbytes;
 pub mod gguf;
 pub mod gptq;
 pub mod onnx;
