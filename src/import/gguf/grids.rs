@@ -10,13 +10,11 @@ use crate::weights::{Codes, GroupParams};
 pub(super) const IQ2: Codes = Codes::of_f32s(&[1.0, 3.125, 5.375, 0.0, -1.0, -3.125, -5.375, 0.0]);
 
 /// Eight sizes with both signs.
-pub(super) const IQ3_XXS: Codes = Codes::of_f32s(&[
-    1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.5, -1.0, -3.0, -5.0, -7.0, -9.0, -11.0, -13.0, -15.5,
-]);
+pub(super) const IQ3_XXS: Codes =
+    Codes::of_f32s(&[1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.5, -1.0, -3.0, -5.0, -7.0, -9.0, -11.0, -13.0, -15.5]);
 
-pub(super) const IQ3_S: Codes = Codes::of_f32s(&[
-    1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, -1.0, -3.0, -5.0, -7.0, -9.0, -11.0, -13.0, -15.0,
-]);
+pub(super) const IQ3_S: Codes =
+    Codes::of_f32s(&[1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, -1.0, -3.0, -5.0, -7.0, -9.0, -11.0, -13.0, -15.0]);
 
 /// −1, 0 and 1, plus or minus an eighth.
 pub(super) const IQ1: Codes = Codes::of_f32s(&[-0.875, 0.125, 1.125, 0.0, -1.125, -0.125, 0.875, 0.0]);
@@ -83,7 +81,12 @@ fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u32> {
 pub(super) fn iq2_xxs_codes(block: &[u8], codes: &mut [u8]) {
     for (i, codes) in codes.chunks_exact_mut(8).enumerate() {
         let group = 2 + 8 * (i / 4);
-        put_eight(IQ2_XXS_GRID, block[group + i % 4].into(), even_signs(word32(block, group + 4) >> (7 * (i % 4))), codes);
+        put_eight(
+            IQ2_XXS_GRID,
+            block[group + i % 4].into(),
+            even_signs(word32(block, group + 4) >> (7 * (i % 4))),
+            codes,
+        );
     }
 }
 

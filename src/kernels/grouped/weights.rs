@@ -38,8 +38,22 @@ const TABLE: [&str; 4] = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
 
 /// Names of the numbers of a table.
 const NUMBERS: [&str; 16] = [
-    "NUMBER_0", "NUMBER_1", "NUMBER_2", "NUMBER_3", "NUMBER_4", "NUMBER_5", "NUMBER_6", "NUMBER_7", "NUMBER_8", "NUMBER_9",
-    "NUMBER_10", "NUMBER_11", "NUMBER_12", "NUMBER_13", "NUMBER_14", "NUMBER_15",
+    "NUMBER_0",
+    "NUMBER_1",
+    "NUMBER_2",
+    "NUMBER_3",
+    "NUMBER_4",
+    "NUMBER_5",
+    "NUMBER_6",
+    "NUMBER_7",
+    "NUMBER_8",
+    "NUMBER_9",
+    "NUMBER_10",
+    "NUMBER_11",
+    "NUMBER_12",
+    "NUMBER_13",
+    "NUMBER_14",
+    "NUMBER_15",
 ];
 
 /// Adds the numbers of a table as f32 bits (`shaders/grouped/table_number.wgsl`).
