@@ -3,7 +3,7 @@
 
 // A tree of selections: drivers keep a table that is indexed in memory.
 fn table_numbers(places: vec4<u32>) -> vec4<u32> {
-    let one = (places & vec4<u32>(1u)) != vec4<u32>(0u);
+    let one = vec4<u32>(0u) - (places & vec4<u32>(1u));
     let two = (places & vec4<u32>(2u)) != vec4<u32>(0u);
     let four = (places & vec4<u32>(4u)) != vec4<u32>(0u);
     let eight = (places & vec4<u32>(8u)) != vec4<u32>(0u);
@@ -14,6 +14,7 @@ fn table_numbers(places: vec4<u32>) -> vec4<u32> {
     return select(select(a, b, four), select(c, d, four), eight);
 }
 
-fn pair(even: u32, odd: u32, one: vec4<bool>) -> vec4<u32> {
-    return select(vec4<u32>(even), vec4<u32>(odd), one);
+// `odd` where `one` has all bits. Mesa makes -0 of 0 where constants 0 and -1 are selected.
+fn pair(even: u32, odd: u32, one: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(even) ^ (vec4<u32>(even ^ odd) & one);
 }

@@ -153,8 +153,8 @@ struct Layout {
     planes: &'static [Plane],
     /// Instead of planes.
     codes: Option<ReadCodes>,
-    /// Added to a signed code when it is stored.
-    bias: u8,
+    /// Added to a signed code when it is stored; half of the codes' range if there is none.
+    bias: Option<u8>,
     format: WeightFormat,
     scales: ReadScales,
 }
@@ -253,6 +253,15 @@ impl GgufType {
         Ok(total.unwrap_or_default())
     }
 
+    /// Added to a signed code of this format when it is stored. Places in a table and whole bytes are stored unchanged, and so are
+    /// unsigned codes.
+    fn stored_bias(self, codes: Codes) -> u8 {
+        if codes.table().is_some() || codes == Codes::INT8 {
+            return 0;
+        }
+        self.layout().bias.unwrap_or(1 << (codes.bits() - 1))
+    }
+
     /// True if [`GgufQuantizer`] makes blocks of this type. All types are read.
     #[must_use]
     pub fn has_quantizer(self) -> bool {
@@ -263,7 +272,7 @@ impl GgufType {
     fn write_codes(self, values: &[i32], block: &mut [u8]) {
         let codes = self.layout().format.codes;
         // Unsigned codes have the bias already.
-        let bias = if codes.bias() == 0 { i32::from(self.layout().bias) } else { 0 };
+        let bias = if codes.bias() == 0 { i32::from(self.stored_bias(codes)) } else { 0 };
         let mut stored = [0u8; 256];
         for (stored, &value) in stored.iter_mut().zip(values) {
             *stored = match codes.table() {
@@ -353,16 +362,14 @@ const fn simple(
     scales: ScaleFormat,
     read: ReadScales,
 ) -> Layout {
-    // Places in a table and whole bytes are stored unchanged.
-    let bias = if codes.table().is_some() || codes.bits() == 8 { 0 } else { 1 << (codes.bits() - 1) };
     let format = WeightFormat::new(codes, 32, scales);
-    Layout { name, id, block: 32, bytes, planes, codes: None, bias, format, scales: read }
+    Layout { name, id, block: 32, bytes, planes, codes: None, bias: None, format, scales: read }
 }
 
 /// A type of codes −1, 0 and 1 with one scale per block.
 const fn ternary(name: &'static str, id: u32, block: usize, bytes: usize, read: ReadScales) -> Layout {
     let format = WeightFormat::new(Codes::INT2, block, ScaleFormat::F16);
-    Layout { block, bias: 1, format, ..simple(name, id, bytes, &[], Codes::INT2, ScaleFormat::F16, read) }
+    Layout { block, bias: Some(1), format, ..simple(name, id, bytes, &[], Codes::INT2, ScaleFormat::F16, read) }
 }
 
 /// A type whose blocks of 256 have points of a grid, and nested scales.
@@ -376,7 +383,7 @@ const fn grid(
     scales: ReadScales,
 ) -> Layout {
     let format = WeightFormat::new(codes, group, ScaleFormat::Nested(256 / group));
-    Layout { codes: Some(read), bias: 0, format, ..nested(name, id, bytes, scales) }
+    Layout { codes: Some(read), format, ..nested(name, id, bytes, scales) }
 }
 
 /// A type whose blocks of 256 have scales of scales; the caller sets the codes.
@@ -435,8 +442,10 @@ fn weights_as(gguf_type: GgufType, format: WeightFormat, dims: [usize; 3], block
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
     // Unsigned codes lie in memory minus half their range, too.
-    let half = if format.codes.table().is_some() { 0 } else { layout.bias };
-    build(blocks.len(), format, dims, |row, codes, groups, supers| {
+    let half = gguf_type.stored_bias(format.codes);
+    // The codes of a grid's points take more bytes than its points.
+    let input = blocks.len().max(blocks.len() / layout.bytes * layout.block * format.codes.bits() / 8);
+    build(input, format, dims, |row, codes, groups, supers| {
         let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
         let mut scratch = [0u8; 256];
         for (i, (block, codes)) in blocks.zip(codes.chunks_exact_mut(layout.block)).enumerate() {
