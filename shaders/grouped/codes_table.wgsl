@@ -1,7 +1,7 @@
 // Codes: places in a table of 4, 8 or 16 int8, TABLE_0 to TABLE_3, in planes of UPPER and LOWER bits. The table is in units of
-// 2^-CODE_SHIFT.
+// 2^-CODE_SHIFT, which the scale absorbs.
 //# import grouped/bit_planes
-//# constants CODE_SHIFT, LOWER, PACKED, TABLE_0, TABLE_1, TABLE_2, TABLE_3, UPPER
+//# constants LOWER, PACKED, TABLE_0, TABLE_1, TABLE_2, TABLE_3, UPPER
 
 const BITS: u32 = UPPER + LOWER;
 

@@ -561,7 +561,7 @@ fn tq1_0_codes(block: &[u8], codes: &mut [u8]) {
     let (runs, mut codes) = ([(&block[..32], 5), (&block[32..48], 5), (&block[48..52], 4)], codes.iter_mut());
     for (run, digits) in runs {
         for power in [1u8, 3, 9, 27, 81].into_iter().take(digits) {
-            let digit = |byte: &u8| (u16::from(byte.wrapping_mul(power)) * 3 >> 8) as u8;
+            let digit = |byte: &u8| ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
             codes.by_ref().zip(run).for_each(|(code, byte)| *code = digit(byte));
         }
     }
