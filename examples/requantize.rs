@@ -45,9 +45,10 @@ fn main() -> ExitCode {
 
 #[allow(unsafe_code, reason = "mapping files")]
 fn run(arguments: &Arguments) -> Result<()> {
-    let gguf_type = GgufType::from_name(&arguments.gguf_type).ok_or_else(|| {
-        let names = GgufType::ALL.map(GgufType::name).join(", ");
-        format!("{} is no type of GGUF: take one of {names}", arguments.gguf_type)
+    let made = GgufType::from_name(&arguments.gguf_type).filter(|of| of.has_quantizer());
+    let gguf_type = made.ok_or_else(|| {
+        let made: Vec<_> = GgufType::ALL.into_iter().filter(|of| of.has_quantizer()).map(GgufType::name).collect();
+        format!("{} is no type of GGUF that is made: take one of {}", arguments.gguf_type, made.join(", "))
     })?;
     let names = gguf::part_names(arguments.model.to_str().ok_or("the name of the model is not UTF-8")?);
     // SAFETY: this program doesn't write these files, and its user is asked not to.

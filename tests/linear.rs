@@ -227,6 +227,68 @@ fn formats_and_sizes() -> Result<()> {
     Ok(())
 }
 
+/// Tables of 4, 8 and 16 numbers: integers, multiples of a power of two, and others, which take float activations only. Embedding is exact.
+#[test]
+fn tables_of_numbers() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_021);
+    let mut worst = Worst::default();
+    let eighths = Codes::of_numbers(&[-0.875, 0.125, 1.125, 0.0, -1.125, -0.125, 0.875, 0.0])?;
+    let tables = [
+        ("integers", Codes::of_numbers(&[-1.0, 0.0, 1.0, 2.0])?),
+        ("integers", eighths),
+        ("integers", Codes::of_numbers(&[-1.0, 0.5, 127.0 / 128.0, -1.0 / 128.0])?),
+        ("reals", Codes::NF4),
+        ("reals", Codes::FP4_BNB),
+        ("reals", Codes::of_numbers(&[-1e-30, 0.1, 3e20, -0.0])?),
+        ("reals", Codes::of_numbers(&[0.3, -0.7, 128.0, 1.0, -1.0, 0.0, 1.0 / 256.0, 7.7])?),
+    ];
+    let scales = [ScaleFormat::F32, ScaleFormat::Nested(4), ScaleFormat::F16, ScaleFormat::E8M0];
+    let sizes = [[1, 130, 256, 64], [5, 7, 100, 32], [3, 65, 33, 16], [17, 12, 128, usize::MAX], [4, 9, 70, 7]];
+    for (turn, (kind, codes)) in tables.into_iter().enumerate() {
+        for (i, lhs_kind) in [Lhs::Float32, Lhs::Float16, Lhs::Dynamic(DType::Int8, DynamicGranularity::Row, true)]
+            .into_iter()
+            .enumerate()
+        {
+            let [m, n, k, group] = sizes[(turn + i) % sizes.len()];
+            let format = WeightFormat::new(codes, group, scales[(turn + 2 * i) % scales.len()]);
+            let weights = weights(&mut random, format, [1, n, k], turn % 3 == 2)?;
+            let name = format!("{lhs_kind:?} x {weights}");
+            if i == 0 {
+                let indices = Tensor::new([3], vec![n as i32 - 1, 0, -1])?;
+                let op = Embedding::new(indices.tensor_type().clone(), weights.clone()).build()?;
+                check_op(&context, &name, &op.into(), &[&indices]);
+            }
+            let (inputs, dynamic) = lhs(&mut random, lhs_kind, m, k)?;
+            let mut op = Linear::new(inputs[0].tensor_type().clone(), weights);
+            if let Some(granularity) = dynamic {
+                op = op.dynamic_lhs(granularity);
+            }
+            let op = op.build();
+            if kind == "reals" && dynamic.is_some() {
+                let refused = op.expect_err("int8 doesn't hold these numbers").to_string();
+                assert!(refused.contains("int8 holds no") && refused.contains("float16"), "{refused}");
+                continue;
+            }
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            worst.note(kind.into(), check_op_within(&context, &name, &op?.into(), &inputs));
+        }
+        let shifted = WeightFormat::new(codes, 32, ScaleFormat::F32Zero);
+        let refused = PackedWeights::build(shifted, [1, 4, 64], |_, _, _, _| Ok(()));
+        assert_eq!(refused.is_ok(), turn == 0, "{refused:?}");
+    }
+    for (numbers, part) in [
+        (&[1.0; 5][..], "5 numbers"),
+        (&[1.0, f32::NAN, 0.0, 0.0], "number 1 of the table is NaN"),
+        (&[1.0, 0.0, 0.0, 1e-40], "number 3"),
+    ] {
+        let refused = Codes::of_numbers(numbers).expect_err("no table").to_string();
+        assert!(refused.contains(part), "{refused}");
+    }
+    worst.print();
+    Ok(())
+}
+
 /// Kernels that CPUs are not offered. Groups of one step, of several, and of half a one.
 #[test]
 fn kernels_of_gpus() -> Result<()> {

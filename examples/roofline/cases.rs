@@ -20,7 +20,7 @@ pub(crate) struct Case {
 }
 
 /// Products: op and type of the operands.
-pub(crate) const PRODUCTS: [(&str, &str); 10] = [
+pub(crate) const PRODUCTS: [(&str, &str); 15] = [
     ("matmul", "i8"),
     ("matmul", "i4"),
     ("matmul", "f32"),
@@ -31,7 +31,15 @@ pub(crate) const PRODUCTS: [(&str, &str); 10] = [
     ("matmul", "w8a16"),
     ("matmul", "w4a8"),
     ("matmul", "w8a8"),
+    ("matmul", "nf4a32"),
+    ("matmul", "iq4a32"),
+    ("matmul", "iq4a8"),
+    ("matmul", "iq2a32"),
+    ("matmul", "iq2a8"),
 ];
+
+/// The table of GGUF's IQ2 types.
+const IQ2: [f32; 8] = [1.0, 3.125, 5.375, 0.0, -1.0, -3.125, -5.375, 0.0];
 
 /// All other ops.
 pub(crate) const OTHERS: [&str; 14] = [
@@ -82,9 +90,13 @@ fn codes(dims: &[usize]) -> Result<Tensor> {
 
 /// Weights with a scale for each 32 codes along k.
 fn grouped(codes: Codes, n: usize, k: usize) -> Result<PackedWeights> {
-    let shift = 8 - codes.bits() as u32;
+    let (shift, is_table) = (8 - codes.bits() as u32, codes.table().is_some());
     PackedWeights::build(WeightFormat::new(codes, 32, ScaleFormat::F16), [1, n, k], |row, codes, groups, _| {
-        codes.iter_mut().enumerate().for_each(|(l, of)| *of = code(row + 1, l) >> shift);
+        for (l, of) in codes.iter_mut().enumerate() {
+            // Places of a table begin at 0.
+            let code = code(row + 1, l);
+            *of = if is_table { (code as u8 >> shift) as i8 } else { code >> shift };
+        }
         groups
             .iter_mut()
             .enumerate()
@@ -140,6 +152,11 @@ pub(crate) fn product(dtype: &str, [m, n, k]: [usize; 3]) -> Result<Option<Case>
         "w8a16" => linear(Codes::INT8, "a16")?,
         "w4a8" => linear(Codes::INT4, "a8")?,
         "w8a8" => linear(Codes::INT8, "a8")?,
+        "nf4a32" => linear(Codes::NF4, "a32")?,
+        "iq4a32" => linear(Codes::IQ4_NL, "a32")?,
+        "iq4a8" => linear(Codes::IQ4_NL, "a8")?,
+        "iq2a32" => linear(Codes::of_numbers(&IQ2)?, "a32")?,
+        "iq2a8" => linear(Codes::of_numbers(&IQ2)?, "a8")?,
         _ => return Ok(None),
     };
     let (op, inputs) = build(&all)?;
@@ -204,8 +221,9 @@ impl Case {
             "i8" => 8.0,
             "i4" => 4.0,
             "f32" | "f16" => 32.0,
-            // 4 or 8 bits per code, and a 16-bit scale per 32 codes.
-            dtype if dtype.starts_with("w4") => 4.5,
+            // 3, 4 or 8 bits per code, and a 16-bit scale per 32 codes.
+            dtype if dtype.starts_with("iq2") => 3.5,
+            dtype if dtype.starts_with("w4") || dtype.starts_with("nf4") || dtype.starts_with("iq4") => 4.5,
             _ => 8.5,
         };
         tensors as f64 + (n * k) as f64 * bits / 8.0

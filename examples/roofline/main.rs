@@ -21,7 +21,7 @@ struct Arguments {
     /// matmul, or another op's name; all if omitted
     #[arg(long)]
     op: Option<String>,
-    /// Data types of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, w8a8 …; all if omitted
+    /// Data types of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, nf4a32, w8a8 …; all if omitted
     #[arg(long, value_delimiter = ',')]
     dtype: Vec<String>,
     /// Rows of a matmul

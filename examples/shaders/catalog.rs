@@ -503,6 +503,16 @@ fn grouped() -> Result<Vec<Op>> {
         let output = FLOATS[i % 2];
         ops.push(Embedding::new(TensorType::int32([4])?, weights).output(output).build()?.into());
     }
+    // Tables of fewer numbers, and of numbers that int8 doesn't hold.
+    let eighths = Codes::of_numbers(&[-0.875, 0.125, 1.125, 0.0, -1.125, -0.125, 0.875, 0.0])?;
+    for (i, codes) in [Codes::of_numbers(&[-1.0, 0.0, 1.0, 2.0])?, eighths, Codes::NF4].into_iter().enumerate() {
+        let weights = matrix(codes, ScaleFormat::F16, 32, 1)?;
+        ops.push(Linear::new(float(FLOATS[i % 2], 4)?, weights.clone()).build()?.into());
+        if let Ok(op) = Linear::new(typed(DType::Int8, &[4, 64], 0)?, weights.clone()).build() {
+            ops.push(op.into());
+        }
+        ops.push(Embedding::new(TensorType::int32([4])?, weights).build()?.into());
+    }
     // Small inputs beside lhs and weights, bound separately or combined, and columns in another order.
     let bias = Tensor::new([4], vec![0.0f32; 4])?;
     for experts in [1, 2] {

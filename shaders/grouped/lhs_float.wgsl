@@ -1,5 +1,5 @@
 // Lhs: floats, four per vec4. grouped/lhs_float32.wgsl or grouped/lhs_float16.wgsl declares the binding.
-//# import grouped/code_values
+//# needs code_values: grouped/code_values, grouped/place_values
 //# needs Scales: grouped/scale_streams
 //# needs four_codes: grouped/codes_*
 //# constants CODE_BIAS, PACKED, SHIFT_OFFSET, SHIFT_ZERO

@@ -6,6 +6,7 @@
 //! | [`gguf`] | the blocks of GGUF files, and the files, which are written, too |
 //! | [`gptq`] | `qweight`, `qzeros`, `scales` and `g_idx` of GPTQ checkpoints |
 //! | [`awq`] | `qweight`, `qzeros` and `scales` of AWQ checkpoints |
+//! | [`bitsandbytes`] | NF4 and FP4 with plain and quantized scales, and LLM.int8 |
 //! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |
 //! | [`torchao`] | the tensors of torchao's int4, intx and int8 weights |
 //! | [`compressed_tensors`] | integers, FP8, FP4 and microscaling formats of llm-compressor and vLLM |
@@ -26,6 +27,7 @@
 
 mod activations;
 pub mod awq;
+pub mod bitsandbytes;
 pub mod checkpoint;
 pub mod compressed_tensors;
 pub mod float4;

@@ -9,7 +9,7 @@ use crate::numeric::{BlockFormat, BlockScales, DType, Encoding, Minifloat};
 use crate::tensor::{Granularity, Tensor};
 use half::f16;
 
-/// The codes of a weight matrix: integers of 2 to 8 bits, floats of at most 8 bits, or indices into a table.
+/// The codes of a weight matrix: integers of 2 to 8 bits, floats of at most 8 bits, or places in a table of 4, 8 or 16 numbers.
 ///
 /// Unsigned codes are for formats whose offset or real zero point would not be exact for signed codes (`d · q + m` in f16). For all
 /// other formats, subtract half the range from codes and zero points. Unsigned codes are passed to [`PackedWeights::build`] and
@@ -29,7 +29,62 @@ enum CodeKind {
     Uint(u8),
     /// A [minifloat](DType::is_minifloat).
     Float(DType),
-    Table([i8; 16]),
+    Table(Table),
+}
+
+/// The numbers of codes that are places in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Table {
+    /// Bits of a place: 2 to 4.
+    bits: u8,
+    /// f32 bits; 0 beyond the last place.
+    numbers: [u32; 16],
+}
+
+impl Table {
+    /// `values` are 4, 8 or 16 finite numbers.
+    const fn new(values: &[f32]) -> Self {
+        let mut numbers = [0; 16];
+        let mut place = 0;
+        while place < values.len() {
+            numbers[place] = values[place].to_bits();
+            place += 1;
+        }
+        Self { bits: values.len().trailing_zeros() as u8, numbers }
+    }
+
+    const fn numbers(&self) -> [f32; 16] {
+        let mut numbers = [0.0; 16];
+        let mut place = 0;
+        while place < 16 {
+            numbers[place] = f32::from_bits(self.numbers[place]);
+            place += 1;
+        }
+        numbers
+    }
+
+    /// The numbers in units of 2^−shift as int8, for the least shift of 0 to 7 that makes integers of them.
+    const fn integers(&self) -> Option<([i8; 16], u32)> {
+        let numbers = self.numbers();
+        let mut shift = 0;
+        while shift < 8 {
+            let mut integers = [0; 16];
+            let mut place = 0;
+            while place < 16 {
+                let scaled = numbers[place] * (1u32 << shift) as f32;
+                integers[place] = scaled as i8;
+                if integers[place] as f32 != scaled {
+                    break;
+                }
+                place += 1;
+            }
+            if place == 16 {
+                return Some((integers, shift));
+            }
+            shift += 1;
+        }
+        None
+    }
 }
 
 impl Codes {
@@ -64,6 +119,47 @@ impl Codes {
     /// The 16 values of FP4 (E2M1), doubled to make them integers: halve the scale.
     pub const E2M1_DOUBLED: Self = Self::of_table([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
 
+    /// The 16 numbers of bitsandbytes' NF4: quantiles of the normal distribution, from −1 to 1 (QLoRA, arXiv 2305.14314,
+    /// appendix E). For float activations.
+    pub const NF4: Self = Self::of_f32s(&[
+        -1.0,
+        -0.696_192_8,
+        -0.525_073_05,
+        -0.394_917_5,
+        -0.284_441_38,
+        -0.184_773_43,
+        -0.091_050_036,
+        0.0,
+        0.079_580_3,
+        0.160_930_2,
+        0.246_112_3,
+        0.337_915_24,
+        0.440_709_83,
+        0.562_617,
+        0.722_956_84,
+        1.0,
+    ]);
+
+    /// The 16 numbers of bitsandbytes' FP4, −1 to 1: twelfths of 0, 1/16, 2, 3, 4, 6, 8 and 12. For float activations.
+    pub const FP4_BNB: Self = Self::of_f32s(&[
+        0.0,
+        0.005_208_333_4,
+        0.666_666_7,
+        1.0,
+        0.333_333_34,
+        0.5,
+        0.166_666_67,
+        0.25,
+        0.0,
+        -0.005_208_333_4,
+        -0.666_666_7,
+        -1.0,
+        -0.333_333_34,
+        -0.5,
+        -0.166_666_67,
+        -0.25,
+    ]);
+
     /// The narrowest signed integers of at least this many bits, up to 8.
     pub(crate) const fn int(bits: u32) -> Self {
         match bits {
@@ -82,10 +178,54 @@ impl Codes {
         if dtype.is_minifloat() { Some(Self(CodeKind::Float(dtype))) } else { None }
     }
 
-    /// 4-bit indices into a table of 16 integers, which are the factors of products: IQ4_NL, and FP4 in halves.
+    /// 4-bit places in a table of 16 integers, which are the factors of products: IQ4_NL, and FP4 in halves.
     #[must_use]
     pub const fn of_table(values: [i8; 16]) -> Self {
-        Self(CodeKind::Table(values))
+        let mut numbers = [0.0; 16];
+        let mut place = 0;
+        while place < 16 {
+            numbers[place] = values[place] as f32;
+            place += 1;
+        }
+        Self::of_f32s(&numbers)
+    }
+
+    /// 2-, 3- or 4-bit places in a table of 4, 8 or 16 numbers. Each number counts exactly.
+    ///
+    /// If all numbers are multiples of a power of two, 1 to 2⁻⁷, that fit int8, they are multiplied as integers. Other tables are for
+    /// float activations only.
+    ///
+    /// ```
+    /// use lowbit::weights::Codes;
+    /// let codes = Codes::of_numbers(&[-1.125, -0.125, 0.125, 1.125])?;      // integers in eighths
+    /// assert_eq!((codes.bits(), codes.range()), (2, (0, 3)));
+    /// assert_eq!(codes.table().map(|table| table[3]), Some(1.125));
+    /// assert!(Codes::of_numbers(&[0.0, 0.3, 1.0]).is_err());
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there are not 4, 8 or 16 numbers, or one is infinite, NaN or below 2⁻¹²⁶, which devices may take for 0.
+    pub fn of_numbers(numbers: &[f32]) -> Result<Self> {
+        require!(
+            matches!(numbers.len(), 4 | 8 | 16),
+            "a table of {} numbers was given, but codes are places in one of 4, 8 or 16: repeat a number in unused places",
+            numbers.len()
+        );
+        let odd = numbers.iter().position(|x| !(x.is_normal() || *x == 0.0));
+        require!(
+            odd.is_none(),
+            "number {} of the table is {:e}, but weights are finite, and 0 or at least 2^-126: leave out what is none, or multiply \
+             all by a constant",
+            odd.unwrap_or_default(),
+            numbers[odd.unwrap_or_default()]
+        );
+        Ok(Self::of_f32s(numbers))
+    }
+
+    /// As [`of_numbers`](Self::of_numbers), of numbers that it takes.
+    pub(crate) const fn of_f32s(numbers: &[f32]) -> Self {
+        Self(CodeKind::Table(Table::new(numbers)))
     }
 
     /// Bits of one code.
@@ -95,7 +235,7 @@ impl Codes {
             (_, Some(layout)) => layout.width as usize,
             (CodeKind::Int(bits) | CodeKind::Uint(bits), _) => bits as usize,
             (CodeKind::Float(dtype), _) => dtype.bits(),
-            (CodeKind::Table(_), _) => 4,
+            (CodeKind::Table(table), _) => table.bits as usize,
         }
     }
 
@@ -114,10 +254,15 @@ impl Codes {
         if let CodeKind::Float(dtype) = self.0 { Some(dtype) } else { None }
     }
 
-    /// The values of a table; `None` for all other codes.
+    /// The numbers of a table, and 0 beyond its 4, 8 or 16 places; `None` for all other codes.
     #[must_use]
-    pub const fn table(self) -> Option<[i8; 16]> {
-        if let CodeKind::Table(values) = self.0 { Some(values) } else { None }
+    pub const fn table(self) -> Option<[f32; 16]> {
+        if let CodeKind::Table(table) = self.0 { Some(table.numbers()) } else { None }
+    }
+
+    /// The numbers of a table as int8 in units of 2^−shift, and the shift; `None` if int8 doesn't hold them, and for all other codes.
+    pub(crate) const fn table_integers(self) -> Option<([i8; 16], u32)> {
+        if let CodeKind::Table(table) = self.0 { table.integers() } else { None }
     }
 
     /// The layout of floats; `None` for all other codes.
@@ -127,9 +272,19 @@ impl Codes {
 
     /// True if kernels multiply 8-bit integers.
     pub(crate) const fn are_integers(self) -> bool {
-        match self.layout() {
-            Some(layout) => layout.fits_int8(),
-            None => true,
+        match (self.0, self.layout()) {
+            (CodeKind::Table(table), _) => table.integers().is_some(),
+            (_, Some(layout)) => layout.fits_int8(),
+            (_, None) => true,
+        }
+    }
+
+    /// True if codes are integers that are their own values, so that they may have zero points and offsets.
+    pub(crate) const fn are_plain(self) -> bool {
+        match self.0 {
+            CodeKind::Int(_) | CodeKind::Uint(_) => true,
+            CodeKind::Float(_) => false,
+            CodeKind::Table(table) => matches!(table.integers(), Some((_, 0))),
         }
     }
 
@@ -138,7 +293,7 @@ impl Codes {
     #[must_use]
     pub const fn range(self) -> (i8, i8) {
         match self.0 {
-            CodeKind::Table(_) => (0, 15),
+            CodeKind::Table(table) => (0, (1 << table.bits) - 1),
             CodeKind::Int(_) | CodeKind::Uint(_) | CodeKind::Float(_) => {
                 (i8::MIN >> (8 - self.bits()), i8::MAX >> (8 - self.bits()))
             }
@@ -153,10 +308,10 @@ impl Codes {
 
     /// The number that a stored code represents.
     pub(crate) fn value(self, code: i8) -> f32 {
-        match (self.table(), self.layout()) {
-            (Some(values), _) => f32::from(values[(code & 15) as usize]),
+        match (self.0, self.layout()) {
+            (CodeKind::Table(table), _) => f32::from_bits(table.numbers[(code & 15) as usize]),
             (_, Some(layout)) => layout.decode(u32::from(code as u8) & ((1 << layout.width) - 1)),
-            (None, None) => f32::from(i16::from(code) + self.bias()),
+            (_, None) => f32::from(i16::from(code) + self.bias()),
         }
     }
 }
@@ -365,7 +520,7 @@ pub struct WeightFormat {
 impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.codes.0 {
-            CodeKind::Table(_) => f.write_str("4-bit table")?,
+            CodeKind::Table(table) => write!(f, "{}-bit table", table.bits)?,
             CodeKind::Float(dtype) => write!(f, "{dtype}")?,
             CodeKind::Uint(bits) => write!(f, "uint{bits}")?,
             CodeKind::Int(bits) => write!(f, "int{bits}")?,

@@ -55,8 +55,8 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 impl Layout {
     pub(crate) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
         require!(
-            format.codes.float().is_none() || format.scales.shift() == OffsetKind::None,
-            "{format} has shifts, but floats have a scale alone"
+            format.codes.are_plain() || format.scales.shift() == OffsetKind::None,
+            "{format} has shifts, but floats and tables of fractions have a scale alone"
         );
         require!(format.group > 0, "groups of 0 codes: a group holds at least 1");
         require!(format.scales.nesting() != Some(0), "super groups of 0 groups: a super group holds at least 1");

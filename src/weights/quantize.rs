@@ -1,6 +1,7 @@
 //! Quantization of real numbers to codes and scales: a rule for the scale of a group, a search for a better scale, and the nearest
 //! code. Storage formats are in `format`, the bit layout in `layout`, the GPU's implementation in `ops::QuantizeWeights`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use half::f16;
@@ -337,23 +338,19 @@ impl Quantizer {
 
     fn scaling(&self) -> Scaling<'_> {
         let codes = self.format.codes;
-        let (low, high) = match codes.table() {
-            Some(values) => (
-                values.iter().min().copied().map_or(0, i32::from),
-                0.max(values.iter().max().copied().map_or(0, i32::from)),
-            ),
-            None => {
-                let (low, high) = codes.range();
-                (i32::from(low) + i32::from(codes.bias()), i32::from(high) + i32::from(codes.bias()))
-            }
-        };
+        let (low, high) = codes.range();
+        let (low, high) = (i32::from(low) + i32::from(codes.bias()), i32::from(high) + i32::from(codes.bias()));
+        let numbers = codes.table().map(|numbers| numbers.into_iter().take(1 << codes.bits()));
+        let reach = numbers.map_or((low as f32, high as f32), |numbers| {
+            numbers.fold((0.0f32, 0.0f32), |(low, high), number| (low.min(number), high.max(number)))
+        });
         // Nested scales are first computed in f32.
         let scales = match self.format.scales {
             ScaleFormat::Nested(_) => ScaleFormat::F32,
             ScaleFormat::NestedOffset(_) => ScaleFormat::F32Offset,
             scales => scales,
         };
-        Scaling { quantizer: self, scales, low, high }
+        Scaling { quantizer: self, scales, low, high, reach }
     }
 
     /// Quantizes a row; true if the format holds it. A group that the format can't hold gets an infinite scale.
@@ -485,6 +482,8 @@ struct Scaling<'a> {
     scales: ScaleFormat,
     low: i32,
     high: i32,
+    /// The least and greatest value of a code, for the rule.
+    reach: (f32, f32),
 }
 
 impl Scaling<'_> {
@@ -545,7 +544,7 @@ impl Scaling<'_> {
 
     /// The rule's scale for a range, before storage.
     fn rule_scale(&self, min: f32, max: f32) -> f32 {
-        let (low, high) = (self.low as f32, self.high as f32);
+        let (low, high) = self.reach;
         let span = (max - min).min(f32::MAX);
         match self.quantizer.rule {
             GroupScaleRule::Narrow => (-min).max(max) / high,
@@ -604,17 +603,17 @@ impl Scaling<'_> {
                 round_saturating(steps(clean(x - group.shift)), self.low, self.high)
             }
             _ => match self.quantizer.format.codes.table() {
-                Some(values) => nearest(&values, steps(x)),
+                Some(numbers) => nearest(&numbers[..1 << self.quantizer.format.codes.bits()], steps(x)),
                 None => round_saturating(steps(x), self.low, self.high),
             },
         }
     }
 
-    /// The integer that the code of a number represents.
+    /// The value of the code of a number.
     fn integer(&self, x: f32, group: GroupParams) -> f32 {
         let value = self.value(clean(x), group);
         match self.quantizer.format.codes.table() {
-            Some(values) => f32::from(values[value as usize & 15]),
+            Some(numbers) => numbers[value as usize & 15],
             None => value as f32,
         }
     }
@@ -685,12 +684,12 @@ impl Unit<'_> {
     }
 }
 
-/// The index of the table value nearest to a number; of two, the greater value.
-fn nearest(values: &[i8; 16], x: f32) -> i32 {
-    let mut places: Vec<usize> = (0..16).collect();
-    places.sort_by_key(|&place| (values[place], place));
-    places.dedup_by_key(|place| values[*place]);
-    let above = |pair: &&[usize]| 2.0 * x >= f32::from(i16::from(values[pair[0]]) + i16::from(values[pair[1]]));
+/// The place of the number of a table that is nearest to `x`; of two, that of the greater number.
+fn nearest(numbers: &[f32], x: f32) -> i32 {
+    let mut places: Vec<usize> = (0..numbers.len()).collect();
+    places.sort_by(|&a, &b| numbers[a].partial_cmp(&numbers[b]).unwrap_or(Ordering::Equal));
+    places.dedup_by_key(|place| numbers[*place]);
+    let above = |pair: &&[usize]| 2.0 * x >= numbers[pair[0]] + numbers[pair[1]];
     places[places.windows(2).take_while(above).count()] as i32
 }
 
@@ -750,6 +749,7 @@ mod tests {
             Codes::INT8,
             Codes::IQ4_NL,
             Codes::E2M1_DOUBLED,
+            Codes::NF4,
         ];
         let unsigned = [Codes::UINT2, Codes::UINT4, Codes::UINT6, Codes::UINT8];
         let scales = [

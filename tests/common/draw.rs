@@ -437,6 +437,9 @@ impl Draw {
             Codes::of_float(DType::Float6E2M3).unwrap(),
             Codes::of_float(DType::Float4E2M1).unwrap(),
             Codes::IQ4_NL,
+            Codes::NF4,
+            Codes::of_numbers(&[-0.875, 0.125, 1.125, 0.0, -1.125, -0.125, 0.875, 0.0]).unwrap(),
+            Codes::of_numbers(&[-1.0, 0.0, 1.0, 2.0]).unwrap(),
         ]);
         let scales = self.scales();
         let group = if self.odd(8) { self.size() } else { self.pick(&[16, 32, 64, 128]) };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lowbit::import::awq::Awq;
+use lowbit::import::bitsandbytes::{FourBit, Int8};
 use lowbit::import::checkpoint::Model;
 use lowbit::import::gguf::{GgufFile, GgufModel, GgufType, Value};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
@@ -384,6 +385,46 @@ fn torchao() {
         let mut weight = TorchAo::read(&file, "m.weight")?;
         for size in &mut weight.block_size {
             *size = settings.choose(*size, [0, 1, 2, 33, 1 << 40, usize::MAX]);
+        }
+        make_use_of(&weight.weights()?);
+        Ok(())
+    });
+}
+
+/// Files of one weight each.
+#[test]
+fn bitsandbytes() {
+    let file = Safetensors::parse(crate::bitsandbytes::CASES).expect("a whole file");
+    let of_case = |case: &str| {
+        let names = file.names().filter(|name| name.split('.').next() == Some(case));
+        let names: Vec<String> = names.filter(|name| !name.ends_with(".real")).map(str::to_string).collect();
+        let arrays: Vec<_> = names.iter().map(|name| file.array(name).expect("there")).collect();
+        let named: Vec<String> = names.iter().map(|name| format!("w{}", &name[case.len()..])).collect();
+        let dtype = |of| match of {
+            ElementType::Uint8 => "U8",
+            ElementType::Int8 => "I8",
+            _ => "F32",
+        };
+        let parts: Vec<_> = named
+            .iter()
+            .zip(&arrays)
+            .map(|(name, array)| (&name[..], dtype(array.element_type()), array.shape(), array.bytes()))
+            .collect();
+        crate::fixtures::safetensors(&parts, &[])
+    };
+    let seeds: Vec<_> =
+        crate::bitsandbytes::FOUR_BIT.iter().map(|(case, _)| *case).chain(["int8"]).map(of_case).collect();
+    fuzz("bitsandbytes", &seeds, |bytes, mut settings| {
+        let file = Safetensors::parse(bytes)?;
+        look_through(&file);
+        if file.optional("w.SCB")?.is_some() {
+            make_use_of(&Int8::read(&file, "w")?.weights()?);
+            return Ok(());
+        }
+        let mut weight = FourBit::read(&file, "w.weight")?;
+        weight.block = settings.choose(weight.block, [0, 1, 63, 1 << 40, usize::MAX]);
+        for size in &mut weight.shape {
+            *size = settings.choose(*size, [0, 1, 3, 1 << 40, usize::MAX]);
         }
         make_use_of(&weight.weights()?);
         Ok(())

@@ -1,6 +1,7 @@
 //! `lowbit::import` against model files: every layout against its definition in plain loops that share no code with the crate,
 //! refused files with their messages, and corrupted files. Expected numbers are compared bit for bit.
 
+mod bitsandbytes;
 mod fixtures;
 mod fuzz;
 mod ggml;

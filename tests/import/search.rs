@@ -40,7 +40,7 @@ fn searched(gguf_type: GgufType, x: &[f32]) -> f64 {
 fn less_error_than_other_quantizers() {
     let x = numbers(64 * 256, &mut Random(1));
     let tensor = Tensor::new([64, 256], x.clone()).expect("a matrix");
-    for gguf_type in GgufType::ALL {
+    for gguf_type in made() {
         let found = searched(gguf_type, &x);
         let other = match gguf_type {
             // Its scales have fewer bits than those of the format in memory, so the reference is a scale of max |x| / 6.
@@ -75,6 +75,11 @@ fn less_error_than_other_quantizers() {
     assert!(order.map(|of| searched(of, &x)).is_sorted_by(|a, b| a > b));
     assert!(searched(GgufType::Q4_K, &x) < searched(GgufType::Q4_0, &x));
     assert!(searched(GgufType::Q5_K, &x) < searched(GgufType::Q5_0, &x));
+}
+
+/// The types that have a quantizer.
+fn made() -> impl Iterator<Item = GgufType> {
+    GgufType::ALL.into_iter().filter(|of| of.has_quantizer())
 }
 
 /// The values of a type's codes.
@@ -179,7 +184,7 @@ fn importance_moves_the_error() {
     let (rows, k) = (24, 512);
     let x = numbers(rows * k, &mut random);
     let importance: Vec<f32> = (0..k).map(|_| (4.0 * random.real()).exp()).collect();
-    for gguf_type in GgufType::ALL {
+    for gguf_type in made() {
         let plain = GgufQuantizer::new(gguf_type);
         let weighted = plain.clone().importance(&importance).expect("positive");
         let [without, with] = [&plain, &weighted].map(|q| real(gguf_type, &q.quantize(&x).expect("finite")));
@@ -199,7 +204,7 @@ fn importance_moves_the_error() {
 #[test]
 fn columns_of_no_importance() {
     let x = numbers(1024, &mut Random(5));
-    for gguf_type in GgufType::ALL {
+    for gguf_type in made() {
         let (block, bytes) = (gguf_type.block(), gguf_type.block_bytes());
         let mut importance = vec![0.0; 1024];
         importance[..block].fill(1.0);
@@ -218,7 +223,7 @@ fn columns_of_no_importance() {
 fn extreme_numbers() {
     let mut random = Random(6);
     let scales = [0.0, 1e-45, f32::MIN_POSITIVE, 1e-30, 6e-8, 1e-6, 1.0, 65504.0, 1e6, 1e8, 3e9, 1e30, f32::MAX];
-    for gguf_type in GgufType::ALL {
+    for gguf_type in made() {
         let size = gguf_type.block();
         for scale in scales {
             type Make = fn(usize, f32, &mut Random) -> f32;
@@ -289,7 +294,13 @@ fn offsets_of_both_signs() {
 
 #[test]
 fn refused_numbers() {
-    for gguf_type in GgufType::ALL {
+    for gguf_type in GgufType::ALL.into_iter().filter(|of| !of.has_quantizer()) {
+        let x = vec![1.0; gguf_type.block()];
+        refused(GgufQuantizer::new(gguf_type).quantize(&x), &[gguf_type.name(), "not made", "Q2_K"]);
+        refused(gguf::quantize(gguf_type, &x), &[gguf_type.name()]);
+    }
+    assert_eq!(made().count(), 14);
+    for gguf_type in made() {
         let (size, quantizer) = (gguf_type.block(), GgufQuantizer::new(gguf_type));
         for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = vec![1.0; 3 * size];

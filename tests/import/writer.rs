@@ -2,6 +2,7 @@
 //! kind of value, each quantized type with random blocks, and beside it the numbers that its dequantizer gives (`NAME.f32`).
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use lowbit::import::ElementType;
 use lowbit::import::gguf::{self, GgufFile, GgufModel, GgufTensorType, GgufType, GgufValue, GgufWriter, Value};
@@ -11,6 +12,8 @@ use crate::refused::refused;
 use crate::{Random, assert_weights};
 
 const KINDS: &[u8] = include_bytes!("../data/gguf/kinds.gguf");
+/// Made by `scripts/gguf-cases`: types that are read, but not made.
+const GRIDS: &[u8] = include_bytes!("../data/gguf/grids.gguf");
 const PARTS: [&[u8]; 3] = [
     include_bytes!("../data/gguf/split-00001-of-00003.gguf"),
     include_bytes!("../data/gguf/split-00002-of-00003.gguf"),
@@ -34,15 +37,62 @@ pub(crate) fn copy(file: &GgufFile<'_>) -> Result<Vec<u8>> {
 
 #[test]
 fn numbers_are_those_of_the_python_package() {
-    let file = GgufFile::parse(KINDS).expect("a file of gguf-py");
+    let [file, grids] = [KINDS, GRIDS].map(|bytes| GgufFile::parse(bytes).expect("a file of gguf-py"));
     for gguf_type in GgufType::ALL {
+        let file = if gguf_type.has_quantizer() { &file } else { &grids };
         let expected = file.tensor(&format!("{gguf_type}.f32")).expect("there").floats().expect("F32");
-        let weights = file.tensor(gguf_type.name()).expect("there").weights().expect("whole blocks");
-        assert_weights(gguf_type.name(), &weights, expected.values::<f32>().expect("float32"));
+        let expected = expected.values::<f32>().expect("float32");
+        if gguf_type.has_quantizer() {
+            let weights = file.tensor(gguf_type.name()).expect("there").weights().expect("whole blocks");
+            assert_weights(gguf_type.name(), &weights, expected);
+        } else {
+            let (block, bytes) = (gguf_type.block(), gguf_type.block_bytes());
+            let blocks = &file.tensor(gguf_type.name()).expect("there").bytes().expect("whole")
+                [..expected.len() / block * bytes];
+            let weights = gguf::weights(gguf_type, [1, 1, expected.len()], blocks).expect("whole blocks");
+            assert_eq!(weights.format(), &gguf_type.format());
+            assert_weights(gguf_type.name(), &weights, expected);
+        }
     }
     let [bf16, expected] = ["BF16", "BF16.f32"].map(|name| file.tensor(name).expect("there").floats().expect("floats"));
     assert_eq!(bf16, expected);
     assert_eq!(bf16.dims(), [1, 4, 2, 3]);
+}
+
+/// FNV-1a of 64 bits.
+fn hash(values: &[f32]) -> u64 {
+    let bytes = values.iter().flat_map(|x| x.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Every point of every grid, and scales that are zero, subnormal and greatest: by the hash of a row's bits. Weights that are made when
+/// they are needed are the same.
+#[test]
+fn every_point_is_that_of_the_python_package() {
+    let bytes = Arc::new(GRIDS.to_vec());
+    let file = GgufFile::parse(&bytes).expect("a file of gguf-py");
+    let mut types = 0;
+    for gguf_type in GgufType::ALL.into_iter().filter(|of| !of.has_quantizer()) {
+        let name = format!("{gguf_type}.hash");
+        let hashes = file.metadata().find(|(key, _)| *key == name).map(|(_, value)| value);
+        let Some(Value::Array(hashes)) = hashes else { panic!("no {name}") };
+        let expected: Vec<u64> = hashes
+            .values()
+            .map(|value| if let Value::Unsigned(hash) = value { hash } else { panic!("{value:?}") })
+            .collect();
+        let tensor = file.tensor(gguf_type.name()).expect("there");
+        for weights in [tensor.weights(), tensor.deferred_weights(&bytes)] {
+            let weights = weights.expect("whole blocks");
+            let [_, n, k] = weights.dims();
+            assert_eq!(expected.len(), n);
+            let real = weights.dequantize().expect("small");
+            for (row, values) in real.values::<f32>().expect("float32").chunks(k).enumerate() {
+                assert_eq!(hash(values), expected[row], "{gguf_type} row {row}: {weights}");
+            }
+        }
+        types += 1;
+    }
+    assert_eq!(types, 10);
 }
 
 /// The same content written again gives the same bytes, by copying and by values of Rust types.

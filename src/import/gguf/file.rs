@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 
-use super::{GgufTensorType, GgufType, weights, weights_as};
+use super::{GgufTensorType, GgufType, format_of, weights, weights_as};
 use crate::error::{Error, Result, refuse, require};
 use crate::import::{Array, ElementType, quoted};
 use crate::tensor::Tensor;
@@ -630,11 +630,7 @@ impl<'a> GgufTensor<'a> {
     ) -> Result<PackedWeights> {
         let Some(known) = self.gguf_type() else { return self.weights() };
         let (dims, bytes) = (self.weight_dimensions()?, self.bytes()?.len());
-        // Only the blocks tell which scales MXFP4 needs.
-        let format = match known {
-            GgufType::MXFP4 => *self.weights()?.format(),
-            _ => known.format(),
-        };
+        let format = format_of(known, self.bytes()?);
         let [experts, n, k] = dims;
         if experts != 1 {
             return PackedWeights::deferred(format, dims, move || {

@@ -10,6 +10,7 @@
 //! | [`GgufWriter`], [`GgufDataWriter`], [`GgufValue`] | a file that is written, tensor by tensor |
 
 mod file;
+mod grids;
 mod quantize;
 mod search;
 mod split;
@@ -43,6 +44,18 @@ pub use writer::{GgufDataWriter, GgufTensorType, GgufValue, GgufWriter};
 /// | `IQ4_XS` | 8 · 32 | 136 | d · s · T\[q\] | the same |
 /// | `MXFP4` | 32 | 17 | 2^(e − 128) · T\[q\] | the same, or f32 scales if a number is below 2⁻¹²⁷ |
 /// | `NVFP4` | 4 · 16 | 36 | ½ · s · T\[q\], s in E4M3 | f16 scales |
+/// | `TQ1_0` | 256 | 54 | d · (q − 1), five q a byte | int2 |
+/// | `TQ2_0` | 256 | 66 | d · (q − 1) | int2, or a table of 4 if a q is 3 |
+/// | `Q1_0` | 128 | 18 | d or −d | int2 |
+/// | `IQ2_XXS` | 8 · 32 | 66 | d · s · G\[p\] | 3-bit table, 3.3 bits a weight |
+/// | `IQ2_XS`, `IQ2_S` | 16 · 16 | 74, 82 | d · s · G\[p\] | 3-bit table, 3.6 bits a weight |
+/// | `IQ3_XXS`, `IQ3_S` | 8 · 32 | 98, 110 | d · s · G\[p\] | 4-bit table, 4.3 bits a weight |
+/// | `IQ1_S` | 8 · 32 | 50 | d · s · (G\[p\] ± ⅛) | 3-bit table, 3.3 bits a weight |
+/// | `IQ1_M` | 16 · 16 | 56 | d · s · (G\[p\] ± ⅛) | 3-bit table, 3.6 bits a weight |
+///
+/// The last seven types have points p of a grid G in place of codes: each point stands for 8 numbers (4 in IQ3), which are of 3
+/// sizes (8 in IQ3), with signs beside it. Here each number has a code of its own, a place in a table of the sizes with both signs.
+/// So products with int8 are exact, but the weights take more bits than in the file. [`GgufQuantizer`] doesn't make the last ten types.
 ///
 /// Source: `ggml-quants.c` in the repository `ggml-org/ggml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +77,16 @@ pub enum GgufType {
     IQ4_XS,
     MXFP4,
     NVFP4,
+    TQ1_0,
+    TQ2_0,
+    Q1_0,
+    IQ2_XXS,
+    IQ2_XS,
+    IQ2_S,
+    IQ3_XXS,
+    IQ3_S,
+    IQ1_S,
+    IQ1_M,
 }
 
 /// A plane of a block: some bits of each code. Byte b of each `run` bytes holds `width` bits of each of the codes b, b + run, b
@@ -117,6 +140,9 @@ impl Plane {
 /// Reads the scales of a block.
 type ReadScales = fn(&[u8], &mut [GroupParams], &mut [GroupParams]);
 
+/// Reads the codes of a block that are not in planes.
+type ReadCodes = fn(&[u8], &mut [u8]);
+
 /// The storage layout of a type.
 struct Layout {
     name: &'static str,
@@ -125,13 +151,17 @@ struct Layout {
     block: usize,
     bytes: usize,
     planes: &'static [Plane],
+    /// Instead of planes.
+    codes: Option<ReadCodes>,
+    /// Added to a signed code when it is stored; half of the codes' range if there is none.
+    bias: Option<u8>,
     format: WeightFormat,
     scales: ReadScales,
 }
 
 impl GgufType {
     /// All types.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 24] = [
         Self::Q4_0,
         Self::Q4_1,
         Self::Q5_0,
@@ -146,6 +176,16 @@ impl GgufType {
         Self::IQ4_XS,
         Self::MXFP4,
         Self::NVFP4,
+        Self::TQ1_0,
+        Self::TQ2_0,
+        Self::Q1_0,
+        Self::IQ2_XXS,
+        Self::IQ2_XS,
+        Self::IQ2_S,
+        Self::IQ3_XXS,
+        Self::IQ3_S,
+        Self::IQ1_S,
+        Self::IQ1_M,
     ];
 
     /// The type of this name, such as `Q4_K`.
@@ -213,21 +253,30 @@ impl GgufType {
         Ok(total.unwrap_or_default())
     }
 
-    /// Added to a signed code when it is stored. Table indices and whole bytes are stored unchanged, and so are unsigned codes.
-    fn stored_bias(self) -> u8 {
-        let codes = self.layout().format.codes;
-        if codes.table().is_some() || codes == Codes::INT8 { 0 } else { 1 << (codes.bits() - 1) }
+    /// Added to a signed code of this format when it is stored. Places in a table and whole bytes are stored unchanged, and so are
+    /// unsigned codes.
+    fn stored_bias(self, codes: Codes) -> u8 {
+        if codes.table().is_some() || codes == Codes::INT8 {
+            return 0;
+        }
+        self.layout().bias.unwrap_or(1 << (codes.bits() - 1))
+    }
+
+    /// True if [`GgufQuantizer`] makes blocks of this type. All types are read.
+    #[must_use]
+    pub fn has_quantizer(self) -> bool {
+        (self as usize) < Self::TQ1_0 as usize
     }
 
     /// Writes a block's codes, given by their values, into bytes of zeros.
     fn write_codes(self, values: &[i32], block: &mut [u8]) {
         let codes = self.layout().format.codes;
         // Unsigned codes have the bias already.
-        let bias = if codes.bias() == 0 { i32::from(self.stored_bias()) } else { 0 };
+        let bias = if codes.bias() == 0 { i32::from(self.stored_bias(codes)) } else { 0 };
         let mut stored = [0u8; 256];
         for (stored, &value) in stored.iter_mut().zip(values) {
             *stored = match codes.table() {
-                Some(table) => table.iter().position(|&of| i32::from(of) == value).unwrap_or_default() as u8,
+                Some(table) => table.iter().position(|&of| of == value as f32).unwrap_or_default() as u8,
                 None => (value + bias) as u8,
             };
         }
@@ -240,7 +289,7 @@ impl GgufType {
 }
 
 /// The layouts, in the order of the types.
-const LAYOUTS: [Layout; 14] = [
+const LAYOUTS: [Layout; 24] = [
     simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::INT4, ScaleFormat::F16, scale),
     simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::UINT4, ScaleFormat::F16Offset, scale_and_offset),
     simple("Q5_0", 6, 22, &[Plane::nibbles(6), Plane::new(2, 4, 1, 1, 4)], Codes::INT5, ScaleFormat::F16, scale),
@@ -291,6 +340,16 @@ const LAYOUTS: [Layout; 14] = [
         format: WeightFormat::new(Codes::E2M1_DOUBLED, 16, ScaleFormat::F16),
         ..simple("NVFP4", 40, 36, &[Plane::new(4, 32, 4, 8, 0)], Codes::E2M1_DOUBLED, ScaleFormat::F16, nvfp4_scales)
     },
+    Layout { codes: Some(tq1_0_codes), ..ternary("TQ1_0", 34, 256, 54, tq1_0_scale) },
+    Layout { planes: &[Plane::new(0, 64, 2, 32, 0)], ..ternary("TQ2_0", 35, 256, 66, tq2_0_scale) },
+    Layout { codes: Some(q1_0_codes), ..ternary("Q1_0", 41, 128, 18, scale) },
+    grid("IQ2_XXS", 16, 66, grids::IQ2, 32, grids::iq2_xxs_codes, grids::iq2_xxs_scales),
+    grid("IQ2_XS", 17, 74, grids::IQ2, 16, grids::iq2_xs_codes, grids::iq2_xs_scales),
+    grid("IQ2_S", 22, 82, grids::IQ2, 16, grids::iq2_s_codes, grids::iq2_s_scales),
+    grid("IQ3_XXS", 18, 98, grids::IQ3_XXS, 32, grids::iq3_xxs_codes, grids::iq3_xxs_scales),
+    grid("IQ3_S", 21, 110, grids::IQ3_S, 32, grids::iq3_s_codes, grids::iq3_s_scales),
+    grid("IQ1_S", 19, 50, grids::IQ1, 32, grids::iq1_s_codes, grids::iq1_s_scales),
+    grid("IQ1_M", 29, 56, grids::IQ1, 16, grids::iq1_m_codes, grids::iq1_m_scales),
 ];
 
 /// A type whose blocks of 32 share a scale.
@@ -303,7 +362,28 @@ const fn simple(
     scales: ScaleFormat,
     read: ReadScales,
 ) -> Layout {
-    Layout { name, id, block: 32, bytes, planes, format: WeightFormat::new(codes, 32, scales), scales: read }
+    let format = WeightFormat::new(codes, 32, scales);
+    Layout { name, id, block: 32, bytes, planes, codes: None, bias: None, format, scales: read }
+}
+
+/// A type of codes −1, 0 and 1 with one scale per block.
+const fn ternary(name: &'static str, id: u32, block: usize, bytes: usize, read: ReadScales) -> Layout {
+    let format = WeightFormat::new(Codes::INT2, block, ScaleFormat::F16);
+    Layout { block, bias: Some(1), format, ..simple(name, id, bytes, &[], Codes::INT2, ScaleFormat::F16, read) }
+}
+
+/// A type whose blocks of 256 have points of a grid, and nested scales.
+const fn grid(
+    name: &'static str,
+    id: u32,
+    bytes: usize,
+    codes: Codes,
+    group: usize,
+    read: ReadCodes,
+    scales: ReadScales,
+) -> Layout {
+    let format = WeightFormat::new(codes, group, ScaleFormat::Nested(256 / group));
+    Layout { codes: Some(read), format, ..nested(name, id, bytes, scales) }
 }
 
 /// A type whose blocks of 256 have scales of scales; the caller sets the codes.
@@ -333,12 +413,19 @@ impl fmt::Display for GgufType {
 /// If rows don't fill whole blocks, the number of blocks doesn't fit the dimensions, a scale is not finite, or there is not
 /// enough memory.
 pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
-    let layout = gguf_type.layout();
-    let mut format = layout.format;
-    if gguf_type == GgufType::MXFP4 && blocks.chunks_exact(layout.bytes).any(has_scale_below_e8m0) {
-        format.scales = ScaleFormat::F32;
+    weights_as(gguf_type, format_of(gguf_type, blocks), dims, blocks)
+}
+
+/// The format that holds these blocks: that of the type, but for numbers that its quantizers don't make.
+fn format_of(gguf_type: GgufType, blocks: &[u8]) -> WeightFormat {
+    let mut format = gguf_type.format();
+    let any = |odd: fn(&[u8]) -> bool| blocks.chunks_exact(gguf_type.block_bytes()).any(odd);
+    match gguf_type {
+        GgufType::MXFP4 if any(has_scale_below_e8m0) => format.scales = ScaleFormat::F32,
+        GgufType::TQ2_0 if any(has_code_3) => format.codes = Codes::of_f32s(&[-1.0, 0.0, 1.0, 2.0]),
+        _ => {}
     }
-    weights_as(gguf_type, format, dims, blocks)
+    format
 }
 
 /// [`weights`] in this format, from as many blocks as they have.
@@ -355,8 +442,10 @@ fn weights_as(gguf_type: GgufType, format: WeightFormat, dims: [usize; 3], block
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
     // Unsigned codes lie in memory minus half their range, too.
-    let half = gguf_type.stored_bias();
-    build(blocks.len(), format, dims, |row, codes, groups, supers| {
+    let half = gguf_type.stored_bias(format.codes);
+    // The codes of a grid's points take more bytes than its points.
+    let input = blocks.len().max(blocks.len() / layout.bytes * layout.block * format.codes.bits() / 8);
+    build(input, format, dims, |row, codes, groups, supers| {
         let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
         let mut scratch = [0u8; 256];
         for (i, (block, codes)) in blocks.zip(codes.chunks_exact_mut(layout.block)).enumerate() {
@@ -364,6 +453,9 @@ fn weights_as(gguf_type: GgufType, format: WeightFormat, dims: [usize; 3], block
             scratch.fill(0);
             for plane in layout.planes {
                 plane.read(block, scratch);
+            }
+            if let Some(read) = layout.codes {
+                read(block, scratch);
             }
             for (code, &read) in codes.iter_mut().zip(&*scratch) {
                 *code = read.wrapping_sub(half) as i8;
@@ -457,6 +549,37 @@ fn half_of_e8m0(e: u8) -> f32 {
 /// True if a block of MXFP4 holds numbers other than 0 with the scale 2⁻¹²⁸, which is too small for E8M0.
 fn has_scale_below_e8m0(block: &[u8]) -> bool {
     block[0] == 0 && block[1..].iter().any(|byte| byte & 0x77 != 0)
+}
+
+/// True if a block of TQ2_0 holds twice its scale.
+fn has_code_3(block: &[u8]) -> bool {
+    block[..64].iter().any(|byte| byte & (byte >> 1) & 0x55 != 0)
+}
+
+/// A byte times a power of 3 has a digit of base 3 above it: 0, 1 or 2. Runs of 32, 16 and 4 bytes hold 5, 5 and 4 digits each.
+fn tq1_0_codes(block: &[u8], codes: &mut [u8]) {
+    let (runs, mut codes) = ([(&block[..32], 5), (&block[32..48], 5), (&block[48..52], 4)], codes.iter_mut());
+    for (run, digits) in runs {
+        for power in [1u8, 3, 9, 27, 81].into_iter().take(digits) {
+            let digit = |byte: &u8| ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
+            codes.by_ref().zip(run).for_each(|(code, byte)| *code = digit(byte));
+        }
+    }
+}
+
+fn tq1_0_scale(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
+    groups[0] = GroupParams::scale(half(block, 52));
+}
+
+fn tq2_0_scale(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
+    groups[0] = GroupParams::scale(half(block, 64));
+}
+
+/// A bit is the sign of a one.
+fn q1_0_codes(block: &[u8], codes: &mut [u8]) {
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code = (block[2 + i / 8] >> (i % 8) & 1) * 2;
+    }
 }
 
 fn nvfp4_scales(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {

@@ -100,11 +100,16 @@ impl GgufQuantizer {
     /// Rows may be quantized in several calls.
     ///
     /// # Errors
-    /// If the numbers don't fill whole blocks, or rows of the importance's length, a number is not finite, or the range of a group
+    /// If the type [has no quantizer](GgufType::has_quantizer), the numbers don't fill whole blocks, or rows of the importance's length, a number is not finite, or the range of a group
     /// needs a scale or minimum beyond what the type stores (65504, times the greatest integer scale if it has those). MXFP4 clips
     /// instead: its greatest number is 1.5 · 2¹²⁷.
     pub fn quantize(&self, values: &[f32]) -> Result<Vec<u8>> {
         let (size, bytes) = (self.gguf_type.block(), self.gguf_type.block_bytes());
+        require!(
+            self.gguf_type.has_quantizer(),
+            "blocks of {} are read, but not made: take a type with a quantizer, such as Q2_K",
+            self.gguf_type
+        );
         super::quantize::check(values, size)?;
         let row = self.importance.as_ref().map_or(size, |importance| importance.len());
         require!(
@@ -151,6 +156,17 @@ fn block(gguf_type: GgufType, x: &[f64], w: &[f64], out: &mut [u8]) -> bool {
         GgufType::Q2_K | GgufType::Q4_K | GgufType::Q5_K => {
             Shifted::of(gguf_type, unsigned, x, w).write(gguf_type, x, out)
         }
+        // `quantize` refuses them.
+        GgufType::TQ1_0
+        | GgufType::TQ2_0
+        | GgufType::Q1_0
+        | GgufType::IQ2_XXS
+        | GgufType::IQ2_XS
+        | GgufType::IQ2_S
+        | GgufType::IQ3_XXS
+        | GgufType::IQ3_S
+        | GgufType::IQ1_S
+        | GgufType::IQ1_M => false,
     }
 }
 

@@ -84,7 +84,7 @@ fn launch(
     let [upper, lower] = weights::plane_bits(matrix.format().codes);
     let codes = matrix.format().codes;
     let program = match (codes.table(), codes.layout()) {
-        (Some(_), _) => Program::new(&program::EMBEDDING).with(&program::VALUE_TABLE),
+        (Some(_), _) => weights::link_table(Program::new(&program::EMBEDDING).with(&program::VALUE_TABLE), codes),
         (_, Some(layout)) => link_minifloat(Program::new(&program::EMBEDDING).with(&program::VALUE_MINIFLOAT), layout),
         (None, None) => Program::new(&program::EMBEDDING).with(&program::VALUE_INTEGER),
     };

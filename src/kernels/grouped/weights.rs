@@ -16,7 +16,14 @@ pub(crate) fn link_codes(program: Program, codes: Codes) -> Program {
     let [upper, lower] = plane_bits(codes);
     let program = program.constant("UPPER", upper).constant("LOWER", lower);
     match (codes.table(), codes.layout(), codes.bits()) {
-        (Some(_), ..) => program.with(&program::CODES_TABLE),
+        (Some(_), ..) => match codes.table_integers() {
+            Some((integers, shift)) => {
+                let program = program.with(&program::CODES_TABLE).constant("CODE_SHIFT", shift);
+                let words = integers.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(four.map(|i| i as u8)));
+                TABLE.into_iter().zip(words).fold(program, |program, (name, word)| program.constant(name, word))
+            }
+            None => link_table(program.with(&program::CODES_PLACES), codes),
+        },
         (_, Some(layout), _) if codes.are_integers() => {
             program.with(&program::CODES_SMALL_FLOATS).constant("MANTISSA", layout.mantissa)
         }
@@ -24,6 +31,35 @@ pub(crate) fn link_codes(program: Program, codes: Codes) -> Program {
         (.., 8) => program.with(&program::CODES_INT8),
         _ => program.with(&program::CODES_PLANES),
     }
+}
+
+/// Names of the words of a table.
+const TABLE: [&str; 4] = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
+
+/// Names of the numbers of a table.
+const NUMBERS: [&str; 16] = [
+    "NUMBER_0",
+    "NUMBER_1",
+    "NUMBER_2",
+    "NUMBER_3",
+    "NUMBER_4",
+    "NUMBER_5",
+    "NUMBER_6",
+    "NUMBER_7",
+    "NUMBER_8",
+    "NUMBER_9",
+    "NUMBER_10",
+    "NUMBER_11",
+    "NUMBER_12",
+    "NUMBER_13",
+    "NUMBER_14",
+    "NUMBER_15",
+];
+
+/// Adds the numbers of a table as f32 bits (`shaders/grouped/table_number.wgsl`).
+pub(crate) fn link_table(program: Program, codes: Codes) -> Program {
+    let numbers = codes.table().unwrap_or_default();
+    NUMBERS.into_iter().zip(numbers).fold(program, |program, (name, number)| program.constant(name, number.to_bits()))
 }
 
 /// Bits of the upper and of the lower plane of a format's codes.
@@ -35,8 +71,13 @@ pub(crate) fn plane_bits(codes: Codes) -> [u32; 2] {
     }
 }
 
-/// Adds the constants of the conversion of expanded codes to float32 (`shaders/grouped/code_values.wgsl`).
+/// Adds the WGSL file that converts expanded codes to float32 (`shaders/grouped/code_values.wgsl`, or
+/// `shaders/grouped/place_values.wgsl` for places in a table).
 pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
+    if codes.table().is_some() && !codes.are_integers() {
+        return program.with(&program::PLACE_VALUES);
+    }
+    let program = program.with(&program::CODE_VALUES);
     let layout = codes.layout().filter(|_| !codes.are_integers());
     let e5m2fnuz = codes.float() == Some(DType::Float8E5M2Fnuz);
     // A float16 has five bits of exponent with a bias of 15.
@@ -61,17 +102,10 @@ pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool
     };
     let shift = dtype.scales.shift();
     let integer = matches!(dtype.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
-    let mut program = link_float16(program, caps)
+    link_float16(program, caps)
         .constant("SHIFT_ZERO", shift == OffsetKind::ZeroPoint)
         .constant("SHIFT_OFFSET", shift == OffsetKind::Offset)
-        .constant("SHIFT_INTEGER", integer);
-    if let Some(values) = dtype.codes.table() {
-        let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
-        for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {
-            program = program.constant(name, u32::from_le_bytes(bytes.map(|byte| byte as u8)));
-        }
-    }
-    program
+        .constant("SHIFT_INTEGER", integer)
 }
 
 /// The begins of the streams, in bytes of a row.

@@ -291,8 +291,11 @@ parts! {
         CODES_INT8 = "grouped/codes_int8";
         CODES_PLANES = "grouped/codes_planes";
         CODES_SMALL_FLOATS = "grouped/codes_small_floats";
-        "grouped/code_values";
+        CODE_VALUES = "grouped/code_values";
+        PLACE_VALUES = "grouped/place_values";
         CODES_TABLE = "grouped/codes_table";
+        CODES_PLACES = "grouped/codes_places";
+        "grouped/table_number";
         SCALES = "grouped/scales";
         SCALES_NESTED = "grouped/scales_nested";
         SCALES_FLOAT8 = "grouped/scales_float8";
