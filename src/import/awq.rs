@@ -81,8 +81,7 @@ impl<'a> Awq<'a> {
         let code = |array: &Array<'_>, line: usize, row: usize| {
             (array.word(line * words + row / 8) >> (4 * NIBBLE[row % 8]) & 15) as i8 - 8
         };
-        let zeros = (0..groups).flat_map(|g| (0..n).map(move |row| (g, row)));
-        let zeros = zeros.map(|(g, row)| i64::from(code(qzeros, g, row)));
+        let zeros = (0..groups * n).map(|at| i64::from(code(qzeros, at / n, at % n)));
         let format = WeightFormat::new(Codes::INT4, group, scales_with_zeros(scales.element_type(), zeros));
         let input = qweight.bytes().len() + scales.bytes().len() + qzeros.bytes().len();
         build(input, format, [1, n, k], |row, codes, groups, _| {

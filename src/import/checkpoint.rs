@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::awq::Awq;
+use super::bitsandbytes::{FourBit, Int8};
 use super::compressed_tensors::{CompressedTensors, Scheme};
 use super::float4::Float4;
 use super::float8::Float8;
@@ -69,6 +70,8 @@ enum Source<'a> {
     Gguf(GgufTensor<'a>),
     Gptq(Gptq<'a>),
     Awq(Awq<'a>),
+    FourBit(Box<FourBit<'a>>),
+    Int8(Int8<'a>),
     CompressedTensors(Box<CompressedTensors<'a>>),
     Float8(Float8<'a>, Activations),
     Float4(Float4<'a>, Activations),
@@ -106,6 +109,8 @@ impl Layer<'_> {
             Source::Gguf(tensor) => tensor.weights(),
             Source::Gptq(layer) => layer.weights(),
             Source::Awq(layer) => layer.weights(),
+            Source::FourBit(layer) => layer.weights(),
+            Source::Int8(layer) => layer.weights(),
             Source::CompressedTensors(layer) => layer.weights(),
             Source::Float8(layer, _) => layer.weights(),
             Source::Float4(layer, _) => layer.weights(),
@@ -287,6 +292,14 @@ impl<'a> Model<'a> {
                 let layer = Gptq::read(file, name, bits, group, zeros)?.with_packing(packing);
                 let shape = matrix(&layer.qweight).map(|[words, n]| vec![n, words.saturating_mul(32) / bits.max(1)]);
                 (format!("GPTQ, {bits} bits"), shape.unwrap_or_default(), Some(group), Source::Gptq(layer))
+            }
+            Kind::FourBit => {
+                let layer = FourBit::read(file, &format!("{name}.weight"))?;
+                (bits_of(4), layer.shape.clone(), Some(layer.block), Source::FourBit(Box::new(layer)))
+            }
+            Kind::Int8 => {
+                let layer = Int8::read(file, name)?;
+                (bits_of(8), layer.weight.shape().to_vec(), None, Source::Int8(layer))
             }
             Kind::CompressedTensors => {
                 let scheme = self.scheme(name)?;
@@ -474,6 +487,10 @@ fn matches(pattern: &str, name: &str) -> Option<bool> {
 enum Kind {
     /// `qweight`: GPTQ and AWQ.
     Words,
+    /// NF4 and FP4 of bitsandbytes.
+    FourBit,
+    /// LLM.int8 of bitsandbytes.
+    Int8,
     CompressedTensors,
     Float8,
     Float4,
@@ -489,6 +506,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Words => "GPTQ or AWQ",
+            Self::FourBit | Self::Int8 => "bitsandbytes",
             Self::CompressedTensors => "compressed-tensors",
             Self::Float8 => "FP8",
             Self::Float4 => "FP4",
@@ -511,6 +529,10 @@ fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
     let Some((layer, last)) = array.rsplit_once('.') else { return Some((array.to_string(), Kind::Plain)) };
     let has = |name: &str| file.contains(&format!("{layer}.{name}"));
     let of = |kind| Some((layer.to_string(), kind));
+    // bitsandbytes names the arrays beside a weight after it.
+    if last.starts_with(STATE) || is_four_bits(file, layer) {
+        return None;
+    }
     match last {
         "qweight" => return of(Kind::Words),
         "weight_packed" => return of(Kind::CompressedTensors),
@@ -522,6 +544,7 @@ fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
                 return Some((layer.to_string(), Kind::Quanto));
             }
         }
+        "weight" if is_four_bits(file, array) => return of(Kind::FourBit),
         "weight" => {
             let element_type = file.array(array).map(|array| array.element_type());
             return match element_type {
@@ -535,6 +558,7 @@ fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
                     of(Kind::Float8)
                 }
                 Ok(ElementType::Uint8 | ElementType::Float4E2M1) if has("weight_scale") => of(Kind::Float4),
+                Ok(ElementType::Int8) if has("SCB") => of(Kind::Int8),
                 Ok(ElementType::Int8) if has("weight_scale") => of(Kind::CompressedTensors),
                 _ => Some((array.to_string(), Kind::Plain)),
             };
@@ -550,6 +574,14 @@ fn layer_of(array: &str, file: &Safetensors<'_>) -> Option<(String, Kind)> {
         has("weight") && layer_of(&format!("{layer}.weight"), file).is_some_and(|(_, kind)| kind != Kind::Plain);
     let beside = last.starts_with('_') || (has("B") && has("s") && matches!(last, "s" | "workspace"));
     (last == "bias" || !(quantized || beside_weight || beside)).then(|| (array.to_string(), Kind::Plain))
+}
+
+/// The last part of the name of the array that describes a weight of bitsandbytes, without its format.
+const STATE: &str = "bitsandbytes__";
+
+/// True if a weight has a description of bitsandbytes beside it.
+fn is_four_bits(file: &Safetensors<'_>, weight: &str) -> bool {
+    ["nf4", "fp4"].iter().any(|format| file.contains(&format!("{weight}.quant_state.{STATE}{format}")))
 }
 
 /// True if the layer's scales are powers of two in bytes, as compressed-tensors has them.

@@ -415,8 +415,12 @@ impl<'a> CompressedTensors<'a> {
                 i64::from(packed_at(zero_packing, word, bits, row % n)) - half
             }
         };
-        let every = (0..rows).flat_map(|row| (0..groups).map(move |g| (row, g)));
-        let zeros = every.map(|(row, g)| zero(row, g));
+        let counted = match zero_point {
+            None => 0,
+            Some(zeros) if zeros.element_type() == ElementType::Int8 => zeros.len(),
+            Some(_) => rows * groups,
+        };
+        let zeros = (0..counted).map(|at| zero(at / groups.max(1), at % groups.max(1)));
         let format = WeightFormat::new(codes, group, scales_with_zeros(scale.element_type(), zeros));
         let index = match &self.g_idx {
             None => None,

@@ -193,7 +193,7 @@ impl<'a> Gptq<'a> {
             let word = |word| qzeros.word(g * zero_words + word).wrapping_add(to_word);
             i64::from((packing.code(word, bits, row) + to_code) & mask) - half
         };
-        let zeros = (0..groups).flat_map(|g| (0..n).map(move |row| (g, row))).map(|(g, row)| zero(g, row));
+        let zeros = (0..groups * n).map(|at| zero(at / n, at % n));
         let format = WeightFormat::new(codes, group, scales_with_zeros(scales.element_type(), zeros));
         let input = qweight.bytes().len() + scales.bytes().len() + qzeros.bytes().len();
         if let Some(g_idx) = &self.g_idx {

@@ -1,6 +1,7 @@
 //! bitsandbytes' weights: cases that its own package made and dequantized (`scripts/bitsandbytes-cases`), refused ones, and products.
 
 use lowbit::import::bitsandbytes::{FourBit, Int8};
+use lowbit::import::checkpoint::Model;
 use lowbit::import::{Array, ElementType, Safetensors};
 use lowbit::ops::{Embedding, Linear};
 use lowbit::weights::{Codes, GroupScaleRule, Quantizer, ScaleFormat, WeightFormat};
@@ -39,6 +40,25 @@ fn four_bits_are_those_of_the_package() {
         let dims = if experts == 1 { vec![n, k] } else { vec![experts, n, k] };
         assert_eq!(real.shape(), dims, "{name}");
         assert_weights(name, &weights, &floats(&real));
+    }
+}
+
+#[test]
+fn layers_are_recognized() {
+    let model = Model::parse(&[CASES], "").expect("a whole file");
+    for (name, _) in FOUR_BIT {
+        let layer = model.layer(name).expect("there");
+        assert_eq!((&layer.name[..], &layer.format[..]), (name, "bitsandbytes, 4 bits"));
+        let file = Safetensors::parse(CASES).expect("a whole file");
+        let weights = FourBit::read(&file, &format!("{name}.weight")).and_then(|weight| weight.weights());
+        assert_eq!(layer.weights().expect("sound").dequantize(), weights.expect("sound").dequantize());
+    }
+    let layer = model.layer("int8").expect("there");
+    assert_eq!(&layer.format[..], "bitsandbytes, 8 bits");
+    assert!(layer.weights().is_ok());
+    let beside = ["absmax", "quant_map", "bitsandbytes__", "SCB", "weight_format"];
+    for layer in model.layers() {
+        assert!(!beside.iter().any(|part| layer.name.contains(part)), "{} is no layer", layer.name);
     }
 }
 
