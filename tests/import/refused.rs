@@ -1,8 +1,9 @@
 //! Refused files and parameters, and the changes that the messages ask the caller to make.
 
 use lowbit::import::awq::Awq;
+use lowbit::import::bitsandbytes::{FourBit, Int8};
 use lowbit::import::checkpoint::Model;
-use lowbit::import::compressed_tensors::Scheme;
+use lowbit::import::compressed_tensors::{CompressedTensors, Scheme};
 use lowbit::import::float4::{Float4, Global};
 use lowbit::import::float8::Float8;
 use lowbit::import::gguf::{self, GgufFile, GgufType};
@@ -341,43 +342,52 @@ fn models() {
     assert!(model.layer("m.weight").and_then(|layer| layer.weights()).is_ok());
 }
 
-/// Without columns no number of rows takes bytes, and without rows none of columns. Such a matrix is refused or made at once.
+/// Without columns no number of rows takes bytes, and without rows none of columns. Such a matrix is refused or made at once: each format's
+/// loops end where its bytes do.
 #[test]
 fn empty_matrices_of_many_rows() {
     const MANY: usize = 1 << 50;
-    let empty = |element_type, shape: &[usize]| Array::new(element_type, shape, &[]).expect("no bytes");
-    let one = 1f32.to_le_bytes();
-    let scale = || Array::new(ElementType::Float32, [1], &one).expect("fits");
     let start = std::time::Instant::now();
-    for [rows, columns] in [[MANY, 0], [0, MANY]] {
-        let shape = [("weight_shape", [rows as i64, columns as i64].map(i64::to_le_bytes).concat())];
-        let words = |name: &str, shape: &[usize]| (format!("l.{name}"), shape.to_vec());
-        for (scales, group) in [(vec![rows, columns.div_ceil(32)], Some(32)), (vec![rows, 1], None), (vec![1], None)] {
-            let arrays = [words("weight_packed", &[rows, columns / 8]), words("weight_zero_point", &[rows / 8, columns.div_ceil(32)])];
-            let mut file: Vec<(&str, &str, &[usize], &[u8])> =
-                arrays.iter().map(|(name, shape)| (name.as_str(), "I32", shape.as_slice(), &[][..])).collect();
-            let bytes = if scales == [1] { &one[..] } else { &[] };
-            if scales.iter().product::<usize>() * 4 != bytes.len() {
+    let empty = |element_type, shape: &[usize]| Array::new(element_type, shape, &[]).expect("no bytes");
+    let int32 = |shape: &[usize]| empty(ElementType::Int32, shape);
+    let real = |shape: &[usize]| empty(ElementType::Float32, shape);
+    let one = 1f32.to_le_bytes();
+    for [n, k] in [[MANY, 0], [0, MANY]] {
+        let groups = k / 32;
+        let shape = [n as i64, k as i64].map(i64::to_le_bytes).concat();
+        for (scales, zeros, group) in [(vec![n, groups], [n / 8, groups], Some(32)), (vec![1], [n / 8, 1], None)] {
+            if scales.iter().chain(&zeros).all(|&size| size > 0) && scales != [1] {
                 continue;
             }
-            file.push(("l.weight_scale", "F32", &scales, bytes));
-            file.push(("l.weight_shape", "I64", &[2], &shape[0].1));
-            let file = safetensors(&file, &[]);
+            let scale = if scales == [1] { &one[..] } else { &[] };
+            let mut arrays = vec![
+                ("l.weight_packed", "I32", vec![n, k / 8], &[][..]),
+                ("l.weight_scale", "F32", scales, scale),
+                ("l.weight_shape", "I64", vec![2], &shape),
+            ];
+            if zeros.contains(&0) {
+                arrays.push(("l.weight_zero_point", "I32", zeros.to_vec(), &[]));
+            }
+            let arrays: Vec<_> =
+                arrays.iter().map(|(name, of, shape, bytes)| (*name, *of, &shape[..], *bytes)).collect();
+            let file = safetensors(&arrays, &[]);
             let file = Safetensors::parse(&file).expect("whole");
             let scheme = Scheme::new(4).with_group(group);
-            let _ = CompressedTensors::read(&file, "l", scheme).and_then(|layer| layer.weights());
+            let _ = CompressedTensors::read(&file, "l", scheme).expect("there").weights();
         }
-        let i32s = |shape: &[usize]| empty(ElementType::Int32, shape);
-        let reals = |shape: &[usize]| empty(ElementType::Float32, shape);
-        let groups = rows.div_ceil(32);
-        let _ = Awq::new(i32s(&[rows, columns / 8]), i32s(&[groups, columns / 8]), reals(&[groups, columns]), 32).weights();
-        let gptq = Gptq::new(4, 32, i32s(&[rows / 8, columns]), i32s(&[groups, columns / 8]), reals(&[groups, columns]));
-        let _ = gptq.weights();
-        let bytes = || empty(ElementType::Float8E4M3, &[rows, columns]);
-        let _ = Float8::new(bytes(), scale()).weights();
-        let _ = Float8::new(bytes(), scale()).with_block([128, 128]).weights();
-        let _ = Int8::new(empty(ElementType::Int8, &[rows, columns]), reals(&[rows, 0])).weights();
-        let _ = FourBit::new(empty(ElementType::Uint8, &[0]), reals(&[0]), reals(&[0]), 64, [rows, columns]).weights();
+        let _ = Awq::new(int32(&[k, n / 8]), int32(&[groups, n / 8]), real(&[groups, n]), 32).weights();
+        let arrays = [int32(&[k / 8, n]), int32(&[groups, n / 8]), real(&[groups, n])];
+        let [codes, zeros, scales] = arrays;
+        let _ = Gptq::new(codes, zeros, scales, 4, ZeroPoints::AsIs).with_group(32).weights();
+        let scale = || Array::new(ElementType::Float32, [1], &one).expect("fits");
+        let weight = || empty(ElementType::Float8E4M3, &[n, k]);
+        let _ = Float8::new(weight(), scale()).weights();
+        let _ = Float8::new(weight(), scale()).with_block([128, 128]).weights();
+        let _ =
+            Float4::new(empty(ElementType::Uint8, &[n, k / 2]), empty(ElementType::Uint8, &[n, groups]), Global::None)
+                .weights();
+        let _ = FourBit::new(empty(ElementType::Uint8, &[0]), real(&[0]), real(&[16, 0]), 64, [n, k]).weights();
+        let _ = Int8::new(empty(ElementType::Int8, &[n, k]), real(&[0])).weights();
     }
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
