@@ -234,6 +234,9 @@ parts! {
         POOL_PARTIAL = "elementwise/pool_partial";
         POOL_TOTAL = "elementwise/pool_total";
         TABLE = "elementwise/table";
+        CHANNEL_GATE = "elementwise/channel_gate";
+        CHANNEL_GATE_PIXELS = "elementwise/channel_gate_pixels";
+        CHANNEL_GATE_SLICES = "elementwise/channel_gate_slices";
         "math/multiply_wide";
         "math/float_bits";
         "math/nearest_step";
