@@ -49,47 +49,6 @@ fn run(context: &Context, count: &mut usize, name: &str, op: impl Into<Op>, inpu
     *count += check_op(context, name, &op.into(), inputs);
 }
 
-/// Gates of channels: sizes by intent, each format of each stage, each rounding, one and two layers, with and without a table.
-fn gates(context: &Context, random: &mut Random, count: &mut usize) -> Result<()> {
-    for (name, image, channels) in [
-        ("gate, EMPTY", &[0, 4, 4, 3][..], &[2, 3][..]),
-        ("gate, ONE", &[1, 1, 1], &[1]),
-        ("gate, UNDER_WORD", &[2, 7, 3], &[3, 2]),
-        ("gate, OVER_VEC", &[2, 3, 5, 17], &[5, 17]),
-        ("gate, PRIME", &[1, 2, 3, 5, 37], &[11, 41]),
-        ("gate, SLICED", &[3, 30, 29, 23], &[7, 23]),
-        ("gate, WIDE", &[1, 3, 3, 1024], &[260, 1023]),
-    ] {
-        for rounding in ROUNDINGS {
-            let [of_image, of_mean, first, second] = std::array::from_fn(|_| random.pick(&CODES));
-            let image = random.quantized(of_image, image);
-            let mean = stage(random, of_mean, 2.0, rounding)?;
-            let pool = Pool::global_average(image.tensor_type().clone()).output(mean);
-            let pool = pool.arithmetic(QuantizedArithmetic::Integer).build()?;
-            let mut made = Op::from(pool.clone()).outputs()[0].clone();
-            let mut layers = Vec::new();
-            for (&outputs, dtype) in channels.iter().zip([first, second]) {
-                let inputs = made.shape().row_length();
-                let dims = [&[outputs], &made.dims()[1..made.dims().len() - 1], &[inputs]].concat();
-                let weights = random.quantized(dtype, &dims);
-                let bias: Vec<i32> = (0..outputs).map(|_| random.integer(-3000, 3000) as i32).collect();
-                let bias = Tensor::new([outputs], bias)?;
-                let spread = 4.0 * (inputs as f64).sqrt();
-                let format = random.pick(&CODES);
-                let layer = Conv::new(made, weights).bias(bias).output(stage(random, format, spread, rounding)?);
-                let layer = layer.build()?;
-                made = Op::from(layer.clone()).outputs()[0].clone();
-                layers.push(layer);
-            }
-            let gate = ChannelGate::new(pool, layers)?;
-            run(context, count, name, gate.clone(), &[&image]);
-            let table = Table::sigmoid(made, Requantization::new(DType::Uint8, 1.0 / 256.0, 0)?)?;
-            run(context, count, &format!("{name} and a table"), Fused::new(gate.into(), table.into(), 0)?, &[&image]);
-        }
-    }
-    Ok(())
-}
-
 /// An output stage that spreads sums of k products over the output codes.
 fn stage(random: &mut Random, dtype: DType, spread: f64, rounding: Rounding) -> Result<Requantization> {
     let zero_point = random.zero_point(dtype);
@@ -625,7 +584,6 @@ fn elementwise_pool_table_concat() -> Result<()> {
             }
         }
     }
-    gates(&context, &mut random, &mut count)?;
     for format in CODES {
         for dimensions in [vec![1, 7, 5], vec![2, 7, 9, 4], vec![1, 5, 5, 33], vec![1, 3, 4, 5, 3], vec![0, 4, 4, 2]] {
             let rank = dimensions.len() - 2;
@@ -709,6 +667,57 @@ fn elementwise_pool_table_concat() -> Result<()> {
 }
 
 /// Ops with a fused table or residual sum before their codes are stored.
+/// Gates of channels: sizes by intent, each format of each stage, each rounding, one and two layers, with and without a table.
+#[test]
+fn gates_of_channels() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut random, mut count) = (Random::new(15), 0);
+    for (name, image, channels) in [
+        ("gate, EMPTY", &[0, 4, 4, 3][..], &[2, 3][..]),
+        ("gate, ONE", &[1, 1, 1], &[1]),
+        ("gate, UNDER_WORD", &[2, 7, 3], &[3, 2]),
+        ("gate, OVER_VEC", &[2, 3, 5, 17], &[5, 17]),
+        ("gate, PRIME", &[1, 2, 3, 5, 37], &[11, 41]),
+        ("gate, SLICED", &[3, 30, 29, 23], &[7, 23]),
+        ("gate, WIDE", &[1, 3, 3, 1024], &[260, 1023]),
+    ] {
+        for rounding in ROUNDINGS {
+            let [of_image, of_mean, first, second] = std::array::from_fn(|_| random.pick(&CODES));
+            let image = random.quantized(of_image, image);
+            let mean = stage(&mut random, of_mean, 2.0, rounding)?;
+            let pool = Pool::global_average(image.tensor_type().clone()).output(mean);
+            let pool = pool.arithmetic(QuantizedArithmetic::Integer).build()?;
+            let mut made = Op::from(pool.clone()).outputs()[0].clone();
+            let mut layers = Vec::new();
+            for (&outputs, dtype) in channels.iter().zip([first, second]) {
+                let inputs = made.shape().row_length();
+                let dims = [&[outputs], &made.dims()[1..made.dims().len() - 1], &[inputs]].concat();
+                let weights = random.quantized(dtype, &dims);
+                let bias: Vec<i32> = (0..outputs).map(|_| random.integer(-3000, 3000) as i32).collect();
+                let bias = Tensor::new([outputs], bias)?;
+                let spread = 4.0 * (inputs as f64).sqrt();
+                let format = random.pick(&CODES);
+                let layer = Conv::new(made, weights).bias(bias).output(stage(&mut random, format, spread, rounding)?);
+                let layer = layer.build()?;
+                made = Op::from(layer.clone()).outputs()[0].clone();
+                layers.push(layer);
+            }
+            let gate = ChannelGate::new(pool, layers)?;
+            run(&context, &mut count, name, gate.clone(), &[&image]);
+            let table = Table::sigmoid(made, Requantization::new(DType::Uint8, 1.0 / 256.0, 0)?)?;
+            run(
+                &context,
+                &mut count,
+                &format!("{name} and a table"),
+                Fused::new(gate.into(), table.into(), 0)?,
+                &[&image],
+            );
+        }
+    }
+    println!("{count} kernels equal the reference");
+    Ok(())
+}
+
 #[test]
 fn fused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

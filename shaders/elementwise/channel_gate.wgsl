@@ -45,11 +45,11 @@ fn join_slices(thread: u32, width: u32, sum: vec4<i32>) -> vec4<i32> {
 }
 
 // The codes of four sums, less their zero point. `places` are those of their entries.
-fn to_codes(sums: vec4<i32>, places: vec4<u32>, codes: vec4<i32>) -> vec4<i32> {
+fn to_codes(totals: vec4<i32>, places: vec4<u32>, codes: vec4<i32>) -> vec4<i32> {
     var steps = vec4<i32>(0);
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let entry = stage_entry(places[lane]);
-        steps[lane] = rescale(sums[lane] + entry.x, bitcast<u32>(entry.y), entry.z);
+        steps[lane] = rescale(totals[lane] + entry.x, bitcast<u32>(entry.y), entry.z);
     }
     return clamp(steps, vec4<i32>(codes.y - codes.x), vec4<i32>(codes.z - codes.x));
 }

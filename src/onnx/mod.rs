@@ -79,6 +79,10 @@ pub struct Options {
     pub arithmetic: Arithmetic,
     /// The dimensions that have a name in the file.
     pub dimensions: BTreeMap<String, usize>,
+    /// The dimensions of these names are any up to so many when the graph runs: its extent ([`Graph::dynamic_input`]).
+    ///
+    /// [`Graph::dynamic_input`]: crate::Graph::dynamic_input
+    pub extents: BTreeMap<String, usize>,
     /// The shapes of inputs, in place of those of the file.
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// The values of inputs that are known now. They are inputs of the graph no longer; shapes and scales must be known.
@@ -99,6 +103,14 @@ impl Options {
     #[must_use]
     pub fn with_dimension(mut self, name: impl Into<String>, extent: usize) -> Self {
         self.dimensions.insert(name.into(), extent);
+        self
+    }
+
+    /// These options with the dimension of this name as the extent of the graph: any up to `most` when it runs. It must be the first
+    /// dimension of inputs, and nodes must keep it first. A graph has one extent.
+    #[must_use]
+    pub fn with_extent(mut self, name: impl Into<String>, most: usize) -> Self {
+        self.extents.insert(name.into(), most);
         self
     }
 
@@ -141,7 +153,8 @@ pub const OPS: &[&str] = &[
     "Reshape", "Resize", "Round", "Selu", "Shape", "Sigmoid", "SimplifiedLayerNormalization", "Size", "Slice",
     "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tanh",
     "ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Upsample", "Where", "Xor",
-    "com.microsoft.DequantizeLinear", "com.microsoft.FastGelu", "com.microsoft.Gelu", "com.microsoft.MatMulNBits",
+    "com.microsoft.DequantizeLinear", "com.microsoft.FastGelu",
+    "com.microsoft.GatherBlockQuantized", "com.microsoft.Gelu", "com.microsoft.MatMulNBits",
     "com.microsoft.QGemm", "com.microsoft.QLinearAdd", "com.microsoft.QLinearAveragePool",
     "com.microsoft.QLinearConcat", "com.microsoft.QLinearGlobalAveragePool", "com.microsoft.QLinearLeakyRelu",
     "com.microsoft.QLinearMul", "com.microsoft.QLinearSigmoid", "com.microsoft.QLinearSoftmax",
@@ -195,7 +208,8 @@ impl Model {
     /// The network as a graph. Inputs and outputs have the axes of the file.
     ///
     /// # Errors
-    /// If an input has an open dimension, or nodes can't be ops: the message lists all of them.
+    /// If an input has an open dimension, an extent is not the first dimension of an input or a node needs it to be known, or nodes can't
+    /// be ops: the message lists all of them.
     pub fn graph(&self, options: &Options) -> Result<Network> {
         let proto = self.proto();
         Lowering::new(proto, self.opset(), self.folder.as_deref(), options).run(proto)

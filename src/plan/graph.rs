@@ -376,7 +376,7 @@ impl Graph {
     }
 
     /// True if the first dimension of a value is a multiple of the extent.
-    pub(super) fn follows(&self, value: Value) -> bool {
+    pub(crate) fn follows(&self, value: Value) -> bool {
         self.follows[value.index]
     }
 

@@ -371,15 +371,17 @@ impl Draw {
 
     fn gate(&mut self) -> Result<Op> {
         let (image, _, _) = self.window(1, 3);
-        let image = self.simple(&[&image[..image.len() - 1], &[self.size()]].concat())?;
+        let channels = self.size();
+        let image = self.simple(&[&image[..image.len() - 1], &[channels]].concat())?;
+        let stage = self.stage()?;
         let pool =
-            Pool::global_average(image).output(self.stage()?).arithmetic(QuantizedArithmetic::Integer).build()?;
+            Pool::global_average(image).output(stage.clone()).arithmetic(QuantizedArithmetic::Integer).build()?;
         let (mut made, mut layers) = (Op::from(pool.clone()).outputs()[0].clone(), Vec::new());
         for _ in 0..=self.upto(2) {
             let (outputs, inputs) = (self.size(), made.shape().row_length());
             let kernel = vec![1; made.shape().rank().saturating_sub(2)];
             let weights = self.simple(&[&[outputs], &kernel[..], &[inputs]].concat())?;
-            let mut conv = Conv::new(made, self.tensor(&weights)?).output(self.stage()?);
+            let mut conv = Conv::new(made, self.tensor(&weights)?).output(stage.clone());
             if self.one_in(2) {
                 conv = conv.bias(self.bias(outputs)?);
             }

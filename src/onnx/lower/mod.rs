@@ -79,6 +79,8 @@ pub(super) struct Lowering<'a> {
     arranged: HashMap<(GraphValue, Vec<usize>, Vec<usize>), GraphValue>,
     /// The numbers of codes that were dequantized.
     reals: HashMap<GraphValue, GraphValue>,
+    /// Known values that differ at other extents of the graph.
+    of_extent: HashSet<String>,
     problems: Vec<Problem>,
     /// False in a graph that computes a constant.
     folds: bool,
@@ -125,6 +127,7 @@ impl<'a> Lowering<'a> {
             done: HashSet::new(),
             arranged: HashMap::new(),
             reals: HashMap::new(),
+            of_extent: HashSet::new(),
             problems: Vec::new(),
             folds: false,
             budget: MOST_KNOWN,
@@ -147,8 +150,11 @@ impl<'a> Lowering<'a> {
                 self.values.insert(input.name.clone(), Value::Known(array));
                 continue;
             }
-            let tensor_type = self.input_type(input)?;
-            let value = self.graph.input(tensor_type.clone());
+            let (tensor_type, is_dynamic) = self.input_type(input)?;
+            let value = match is_dynamic {
+                true => self.graph.dynamic_input(tensor_type.clone())?,
+                false => self.graph.input(tensor_type.clone()),
+            };
             self.graph.name(value, &*input.name)?;
             inputs.push(Port::new(&input.name, tensor_type));
             let placed = self.plain(value);
@@ -210,33 +216,48 @@ impl<'a> Lowering<'a> {
         Ok(Network { graph: self.graph, inputs, outputs })
     }
 
-    /// The type of an input of the ONNX graph.
-    fn input_type(&self, input: &ValueInfoProto) -> Result<TensorType> {
+    /// The type of an input of the ONNX graph, and whether its first dimension is the extent of the graph.
+    fn input_type(&self, input: &ValueInfoProto) -> Result<(TensorType, bool)> {
         let of_input = |reason: String| Error::Request(format!("the input {}: {reason}", input.name));
         let Some(tensor) = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
             return Err(of_input("it is no tensor".into()));
         };
         let dtype = Element::of(tensor.elem_type).and_then(Element::dtype).map_err(|e| of_input(e.to_string()))?;
         if let Some(dims) = self.options.shapes.get(&input.name) {
-            return TensorType::new(dtype, dims.clone());
+            return Ok((TensorType::new(dtype, dims.clone())?, false));
         }
         let Some(shape) = &tensor.shape else {
             return Err(of_input("it has no shape: give it with Options::with_shape".into()));
         };
-        let mut dims = Vec::new();
+        let extents: Vec<&str> = self.options.extents.keys().map(String::as_str).collect();
+        require!(extents.len() <= 1, "the dimensions {} are extents, but a graph has one", extents.join(" and "));
+        let (mut dims, mut is_dynamic) = (Vec::new(), false);
         for (axis, dim) in shape.dim.iter().enumerate() {
+            let extent = dim.dim_param.as_ref().and_then(|name| self.options.extents.get_key_value(name));
+            if let (None, Some((name, &most))) = (dim.dim_value, extent) {
+                if axis > 0 {
+                    return Err(of_input(format!(
+                        "its dimension {axis} is {name}, but only a first dimension can be an extent: give it with \
+                         Options::with_dimension"
+                    )));
+                }
+                dims.push(most);
+                is_dynamic = true;
+                continue;
+            }
             dims.push(match (dim.dim_value, dim.dim_param.as_deref()) {
                 (Some(value), _) if value >= 0 => value as usize,
                 (_, Some(name)) if self.options.dimensions.contains_key(name) => self.options.dimensions[name],
                 (_, Some(name)) if !name.is_empty() => {
+                    let extent = if axis == 0 { ", or the most of it with Options::with_extent" } else { "" };
                     return Err(of_input(format!(
-                        "its dimension {axis} is {name}: give it with Options::with_dimension, or all with Options::with_shape"
+                        "its dimension {axis} is {name}: give it with Options::with_dimension{extent}, or all with Options::with_shape"
                     )));
                 }
                 _ => return Err(of_input(format!("its dimension {axis} is open: give all with Options::with_shape"))),
             });
         }
-        TensorType::new(dtype, dims)
+        Ok((TensorType::new(dtype, dims)?, is_dynamic))
     }
 
     fn problem(&self, index: usize, node: &NodeProto, error: &Error) -> Problem {
@@ -266,8 +287,20 @@ impl<'a> Lowering<'a> {
         if op == "Constant" {
             return Ok(vec![Value::Known(constant(node)?)]);
         }
+        let of_extent = self.reads_extent(node);
         if let Some(values) = self.known_outputs(node)? {
+            if of_extent.is_some() {
+                self.of_extent.extend(node.output.iter().cloned());
+            }
             return Ok(values);
+        }
+        if let Some((name, index)) = of_extent {
+            // A graph checks that a first dimension stays in proportion.
+            require!(
+                op == "Reshape" && index == 1,
+                "its input {name} differs at other extents, which only a Reshape can follow: give the dimension with \
+                 Options::with_dimension"
+            );
         }
         match &*op {
             "DequantizeLinear" | "com.microsoft.DequantizeLinear" => return Ok(vec![self.dequantize(node)?]),
@@ -277,6 +310,16 @@ impl<'a> Lowering<'a> {
                 let dims = self.dims_of_value(&value)?;
                 let (start, end) = (node.int("start", 0), node.int("end", dims.len() as i64));
                 let (begin, sizes, _) = super::shape::slice(&[dims.len()], &[start], &[end], None, None)?;
+                let is_dynamic = match &value {
+                    Value::Placed(x) | Value::Dequantized(Codes::Placed(x)) => {
+                        let part = begin[0]..begin[0] + sizes[0];
+                        self.graph.follows(x.value) && x.order.first().is_some_and(|axis| part.contains(axis))
+                    }
+                    _ => false,
+                };
+                if is_dynamic {
+                    self.of_extent.extend(node.output.iter().cloned());
+                }
                 let part = dims[begin[0]..begin[0] + sizes[0]].iter().map(|&d| d as i64).collect::<Vec<_>>();
                 return Ok(vec![Value::Known(Array::integers([part.len()], part))]);
             }
@@ -304,6 +347,12 @@ impl<'a> Lowering<'a> {
             return Ok(values);
         }
         self.floats(node)
+    }
+
+    /// The first input that differs at other extents, and its place.
+    fn reads_extent(&self, node: &NodeProto) -> Option<(String, usize)> {
+        let index = node.input.iter().position(|name| self.of_extent.contains(name))?;
+        Some((node.input[index].clone(), index))
     }
 
     /// The outputs of a node that moves elements, of numbers, raw codes or codes of numbers.
