@@ -686,7 +686,11 @@ fn gates_of_channels() -> Result<()> {
             let image = random.quantized(of_image, image);
             let mean = stage(&mut random, of_mean, 2.0, rounding)?;
             let pool = Pool::global_average(image.tensor_type().clone()).output(mean);
-            let pool = pool.arithmetic(QuantizedArithmetic::Integer).build()?;
+            let arithmetic = match rounding {
+                Rounding::Onnx => random.pick(&[QuantizedArithmetic::Integer, QuantizedArithmetic::Qdq]),
+                _ => QuantizedArithmetic::Integer,
+            };
+            let pool = pool.arithmetic(arithmetic).build()?;
             let mut made = Op::from(pool.clone()).outputs()[0].clone();
             let mut layers = Vec::new();
             for (&outputs, dtype) in channels.iter().zip([first, second]) {

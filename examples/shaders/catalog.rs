@@ -243,6 +243,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         for stage in &stages {
             ops.extend([gate(image()?, stage, &[4])?, gate(large()?, stage, &[4, 300])?]);
         }
+        ops.push(gate_of(image()?, &stages[0], &[4], QuantizedArithmetic::Qdq)?);
         for size in [&[1, 8, 4][..], &[1, 8, 8, 4], &[1, 8, 8, 8, 4]] {
             let image = typed(lhs, size, 0)?;
             if size.len() == 4 {
@@ -743,7 +744,16 @@ fn fused_floats() -> Result<Vec<Op>> {
 
 /// A gate of an image of four channels, with layers of so many outputs.
 fn gate(image: TensorType, stage: &Requantization, outputs: &[usize]) -> Result<Op> {
-    let pool = Pool::global_average(image).output(stage.clone()).arithmetic(QuantizedArithmetic::Integer).build()?;
+    gate_of(image, stage, outputs, QuantizedArithmetic::Integer)
+}
+
+fn gate_of(
+    image: TensorType,
+    stage: &Requantization,
+    outputs: &[usize],
+    arithmetic: QuantizedArithmetic,
+) -> Result<Op> {
+    let pool = Pool::global_average(image).output(stage.clone()).arithmetic(arithmetic).build()?;
     let (mut made, mut layers) = (Op::from(pool.clone()).outputs()[0].clone(), Vec::new());
     for &outputs in outputs {
         let channels = made.shape().row_length();

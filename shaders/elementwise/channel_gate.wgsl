@@ -9,7 +9,8 @@
 //# import math/linear_index
 //# import epilogue/tables
 //# import epilogue/store_codes
-//# needs squeeze_term: elementwise/channel_gate_*
+//# needs mean_codes: elementwise/channel_gate_mean, elementwise/channel_gate_mean_floats
+//# needs squeeze_term: elementwise/channel_gate_pixels, elementwise/channel_gate_slices
 //# needs rescale: epilogue/rounding_fixed_*, epilogue/rounding_onnx
 //# constants GROUP_X, LAYERS, WIDTH
 
@@ -20,6 +21,7 @@ struct Params {
     squeezed: vec4<i32>,      // zero point, least code, greatest code, zero point of the input
     first_codes: vec4<i32>,   // zero point, least code, greatest code, -
     second_codes: vec4<i32>,
+    mean: vec4<u32>,          // of a mean in floats: pixels, f32 bits of the scales of the input and of the mean, -
     n: u32,                   // outputs of the last layer
     output_words: u32,        // u32 words of an image's outputs
     images: u32,
@@ -100,7 +102,7 @@ fn main(
         }
         let total = join_slices(thread, width, sum);
         if (thread < width && quad < params.squeeze.y) {
-            keep(4u * quad, to_codes(total, vec4<u32>(params.squeeze.z), params.squeezed));
+            keep(4u * quad, mean_codes(image, quad, total, more));
         }
     }
     workgroupBarrier();

@@ -9,6 +9,8 @@
 //! Integers of 64 bits are int32 in the graph. Where the graph computes with integers (not with codes, and not with shapes, which are known
 //! before) it does so in float32, which is exact to 2²⁴, and the result is float32. Truth values are the numbers 0 and 1.
 //!
+//! Indices of `GatherBlockQuantized` that the graph computes count from the start: a negative one selects zeros.
+//!
 //! A function of codes through floats, such as `DequantizeLinear`, `HardSigmoid`, `QuantizeLinear`, becomes one table.
 //!
 //! ```
@@ -57,7 +59,8 @@ pub struct Model {
 #[non_exhaustive]
 pub enum Arithmetic {
     /// As ONNX Runtime computes them on a CPU by default: ops between dequantizations and a quantization become its QLinear ops, if
-    /// its optimizer makes them so. Sums and averages of uint8 codes round once, with the zero point.
+    /// its optimizer makes them so. Sums and averages of uint8 codes round once, with the zero point. `MatMulNBits` of `accuracy_level` 4
+    /// quantizes blocks of its input to int8.
     #[default]
     OnnxRuntime,
     /// Node by node, as the standard says: dequantize, compute in float32, quantize. Sums and averages round before the zero point is

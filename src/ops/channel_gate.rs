@@ -10,7 +10,7 @@ use crate::tensor::TensorType;
 /// `out = layer_n( … layer_1( pool(x) ) )`: an average of each image, and one or two convolutions of its only pixel, in one launch
 ///
 /// * Input: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one scale. Output: `[batch, 1…, outputs]`, codes of the last layer.
-/// * The pool is an average of the whole image as an integer sum ([`QuantizedArithmetic::Integer`]). Each layer is a [`Conv`] of one
+/// * The pool is an average of the whole image, with any [`QuantizedArithmetic`] but `Codes`. Each layer is a [`Conv`] of one
 ///   group from 8-bit codes to 8-bit codes. No stage has more than 1,024 channels, and all round in one mode.
 ///
 /// The result is that of the ops in sequence, bit for bit. A function of the gate, such as a sigmoid, is a
@@ -45,7 +45,7 @@ impl ChannelGate {
     /// A pool, and the layers after it.
     ///
     /// # Errors
-    /// If the pool is no integer average of the whole image, there are no layers or more than two, a layer is no convolution of one
+    /// If the pool is no such average of the whole image, there are no layers or more than two, a layer is no convolution of one
     /// pixel from 8-bit codes to 8-bit codes with the scales of those before it, roundings differ, or a stage has more than 1,024
     /// channels.
     pub fn new(pool: Pool, layers: Vec<Conv>) -> Result<Self> {
@@ -56,9 +56,9 @@ impl ChannelGate {
         );
         require!(
             pool.kind() == PoolKind::Average
-                && pool.arithmetic() == QuantizedArithmetic::Integer
+                && pool.arithmetic() != QuantizedArithmetic::Codes
                 && pool.window().is_whole(),
-            "a gate begins with an average of the whole image as an integer sum: use Pool::global_average"
+            "a gate begins with an average of the whole image that is no mean of codes: use Pool::global_average"
         );
         let (mut made, mode) = (pool.output_type(), pool.output().mode());
         check_channels(pool.input())?;

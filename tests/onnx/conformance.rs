@@ -85,8 +85,8 @@ fn run(case: &Case) -> Result<Vec<Array>> {
         .collect();
     let outputs: Vec<String> = (0..case.outputs.len()).map(|i| format!("o{i}")).collect();
     let op = if case.domain.is_empty() { case.op.clone() } else { format!("{}.{}", case.domain, case.op) };
-    let texts: Vec<(&String, Text)> =
-        case.attributes.iter().map(|(name, value)| Ok((name, Text::of(value)?))).collect::<Result<_>>()?;
+    let texts: Vec<(&String, Setting)> =
+        case.attributes.iter().map(|(name, value)| Ok((name, Setting::of(value)?))).collect::<Result<_>>()?;
     let attributes: Vec<(&str, Attribute<'_>)> =
         texts.iter().map(|(name, text)| (&name[..], text.attribute())).collect();
     let made = node(&op, &slots.join(" "), &outputs.join(" "), &attributes);
@@ -114,14 +114,14 @@ fn of_kind(got: Array, expected: &Array) -> Result<Array> {
 }
 
 /// An attribute's value.
-enum Text {
+enum Setting {
     Int(i64),
     Float(f32),
     Ints(Vec<i64>),
     Text(String),
 }
 
-impl Text {
+impl Setting {
     fn of(value: &Value) -> Result<Self> {
         Ok(match value {
             Value::Number(number) => match number.as_i64() {

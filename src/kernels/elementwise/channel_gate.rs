@@ -19,6 +19,7 @@ parameters! {
         squeezed: [i32; 4],
         first_codes: [i32; 4],
         second_codes: [i32; 4],
+        mean: [u32; 4],
         n: u32,
         output_words: u32,
         images: u32,
@@ -34,7 +35,8 @@ impl Kernels for ChannelGate {
         // Larger groups come first: they have the more invocations for an image.
         let groups: Vec<u32> = line_groups(caps).collect();
         let whole = |&group: &u32| launches(self, post_op, None, group, caps);
-        let slice = pool::slice(self.pool(), caps);
+        // Sums of floats have an order.
+        let slice = pool::slice(self.pool(), caps).filter(|_| !pool::sums_floats(self.pool()));
         let sliced = slice
             .into_iter()
             .flat_map(|slice| groups.iter().rev().map(move |&group| launches(self, post_op, Some(slice), group, caps)));
@@ -81,6 +83,7 @@ fn launches(
         }
     };
     let program = program
+        .with(if pool::sums_floats(pool) { &program::CHANNEL_GATE_MEAN_FLOATS } else { &program::CHANNEL_GATE_MEAN })
         .with(epilogue::rounding(pool.output().mode()))
         .with(&program::STORE_CODES)
         .constant("GROUP_X", group)
@@ -162,6 +165,12 @@ fn params(op: &ChannelGate, post_op: Option<&PostOp>, layers: &Layers) -> Params
         squeezed: codes(op.pool().output(), op.pool().input().parameters(0).1),
         first_codes: layer_codes(0),
         second_codes: layer_codes(1),
+        mean: [
+            op.pool().window().taps() as u32,
+            op.pool().input().parameters(0).0.to_bits(),
+            op.pool().output().scale().to_bits(),
+            0,
+        ],
         n: op.output_type().shape().row_length() as u32,
         output_words: epilogue::row_words(op.output_type()),
         images: op.output_type().shape().rows() as u32,

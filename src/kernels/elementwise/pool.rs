@@ -203,7 +203,8 @@ fn pooled(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &Devi
     })
 }
 
-fn sums_floats(op: &Pool) -> bool {
+/// True for an average that is summed in floats, in an order.
+pub(super) fn sums_floats(op: &Pool) -> bool {
     let floats = matches!(op.arithmetic(), QuantizedArithmetic::QOperator | QuantizedArithmetic::Qdq);
     op.kind() == PoolKind::Average && floats
 }
