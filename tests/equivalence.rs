@@ -8,8 +8,8 @@ use common::{Random, check_op, context, dtypes, gpu_context};
 use half::f16;
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
-    Padding, Pool, Quantize, QuantizedArithmetic, QuantizedSoftmax, Requantization, Requantize, Softmax, Table,
+    Add, Cast, ChannelGate, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op,
+    Output, Padding, Pool, Quantize, QuantizedArithmetic, QuantizedSoftmax, Requantization, Requantize, Softmax, Table,
 };
 use lowbit::{
     Context, ContextOptions, DType, Granularity, Multiplier, Quantization, Result, Rounding, Tensor, TensorType,
@@ -667,6 +667,61 @@ fn elementwise_pool_table_concat() -> Result<()> {
 }
 
 /// Ops with a fused table or residual sum before their codes are stored.
+/// Gates of channels: sizes by intent, each format of each stage, each rounding, one and two layers, with and without a table.
+#[test]
+fn gates_of_channels() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut random, mut count) = (Random::new(15), 0);
+    for (name, image, channels) in [
+        ("gate, EMPTY", &[0, 4, 4, 3][..], &[2, 3][..]),
+        ("gate, ONE", &[1, 1, 1], &[1]),
+        ("gate, UNDER_WORD", &[2, 7, 3], &[3, 2]),
+        ("gate, OVER_VEC", &[2, 3, 5, 17], &[5, 17]),
+        ("gate, PRIME", &[1, 2, 3, 5, 37], &[11, 41]),
+        ("gate, SLICED", &[3, 30, 29, 23], &[7, 23]),
+        ("gate, WIDE", &[1, 3, 3, 1024], &[260, 1023]),
+    ] {
+        for rounding in ROUNDINGS {
+            let [of_image, of_mean, first, second] = std::array::from_fn(|_| random.pick(&CODES));
+            let image = random.quantized(of_image, image);
+            let mean = stage(&mut random, of_mean, 2.0, rounding)?;
+            let pool = Pool::global_average(image.tensor_type().clone()).output(mean);
+            let arithmetic = match rounding {
+                Rounding::Onnx => random.pick(&[QuantizedArithmetic::Integer, QuantizedArithmetic::Qdq]),
+                _ => QuantizedArithmetic::Integer,
+            };
+            let pool = pool.arithmetic(arithmetic).build()?;
+            let mut made = Op::from(pool.clone()).outputs()[0].clone();
+            let mut layers = Vec::new();
+            for (&outputs, dtype) in channels.iter().zip([first, second]) {
+                let inputs = made.shape().row_length();
+                let dims = [&[outputs], &made.dims()[1..made.dims().len() - 1], &[inputs]].concat();
+                let weights = random.quantized(dtype, &dims);
+                let bias: Vec<i32> = (0..outputs).map(|_| random.integer(-3000, 3000) as i32).collect();
+                let bias = Tensor::new([outputs], bias)?;
+                let spread = 4.0 * (inputs as f64).sqrt();
+                let format = random.pick(&CODES);
+                let layer = Conv::new(made, weights).bias(bias).output(stage(&mut random, format, spread, rounding)?);
+                let layer = layer.build()?;
+                made = Op::from(layer.clone()).outputs()[0].clone();
+                layers.push(layer);
+            }
+            let gate = ChannelGate::new(pool, layers)?;
+            run(&context, &mut count, name, gate.clone(), &[&image]);
+            let table = Table::sigmoid(made, Requantization::new(DType::Uint8, 1.0 / 256.0, 0)?)?;
+            run(
+                &context,
+                &mut count,
+                &format!("{name} and a table"),
+                Fused::new(gate.into(), table.into(), 0)?,
+                &[&image],
+            );
+        }
+    }
+    println!("{count} kernels equal the reference");
+    Ok(())
+}
+
 #[test]
 fn fused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

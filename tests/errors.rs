@@ -10,11 +10,11 @@ use common::{Random, check_op, context};
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::QuantizedArithmetic::{self, Integer, QOperator, Qdq};
 use lowbit::ops::{
-    Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
-    DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatPool, FloatUnary,
-    Function, Grid, LayerNorm, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule,
-    OptimizerStep, Output, Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction,
-    RequantParams, Requantization, Requantize, Softmax, StepFromRange, Sum, Table, Windows,
+    Add, Bins, BlockDequantize, Cast, ChannelGate, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize,
+    DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv,
+    FloatPool, FloatUnary, Function, Grid, LayerNorm, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Operand,
+    OptimizerRule, OptimizerStep, Output, Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate,
+    Reduce, Reduction, RequantParams, Requantization, Requantize, Softmax, StepFromRange, Sum, Table, Windows,
 };
 use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -892,6 +892,47 @@ fn elementwise() -> Result<()> {
             QuantizedSoftmax::new(int8(&[2, 3]), Requantization::new(DType::Int8, 1e-39, 0)?),
             &["1e-39", "reciprocal", "larger"],
         ),
+    ]);
+    let pooled = |channels| Pool::global_average(int8(&[1, 4, 4, channels])).build();
+    let layer = |image: TensorType, dims: [usize; 4], output: Requantization| {
+        let weights = Tensor::new(dims, vec![1i8; dims.iter().product()])?.quantized(Quantization::tensor(1.0, 0))?;
+        Conv::new(image, weights).output(output).build()
+    };
+    let pixel = |channels, outputs| layer(int8(&[1, 1, 1, channels]), [outputs, 1, 1, channels], codes());
+    let narrow = pooled(3)?;
+    refused([
+        ("no layers", ChannelGate::new(narrow.clone(), vec![]), &["one or two", "0 were"]),
+        ("three layers", ChannelGate::new(narrow.clone(), vec![pixel(3, 3)?; 3]), &["one or two", "3 were"]),
+        (
+            "maximum",
+            ChannelGate::new(Pool::global_max(int8(&[1, 4, 4, 3])).build()?, vec![pixel(3, 2)?]),
+            &["average", "global_average"],
+        ),
+        (
+            "part of the image",
+            ChannelGate::new(Pool::average(int8(&[1, 4, 4, 3]), [2, 2]).build()?, vec![pixel(3, 2)?]),
+            &["whole image"],
+        ),
+        (
+            "other channels",
+            ChannelGate::new(narrow.clone(), vec![pixel(4, 2)?]),
+            &["layer 0", "[1, 1, 1, 4]", "[1, 1, 1, 3]"],
+        ),
+        (
+            "pixels",
+            ChannelGate::new(narrow.clone(), vec![pixel(3, 2)?, layer(int8(&[1, 4, 4, 2]), [2, 1, 1, 2], codes())?]),
+            &["layer 1", "[1, 4, 4, 2]"],
+        ),
+        (
+            "roundings",
+            ChannelGate::new(
+                narrow.clone(),
+                vec![layer(int8(&[1, 1, 1, 3]), [2, 1, 1, 3], codes().rounding(Rounding::FixedDouble))?],
+            ),
+            &["FixedDouble", "Onnx"],
+        ),
+        ("wide", ChannelGate::new(narrow, vec![pixel(3, 1025)?]), &["1024", "1025"]),
+        ("a wide image", ChannelGate::new(pooled(1025)?, vec![pixel(1025, 2)?]), &["1024", "1025"]),
     ]);
     let joined = |shapes: &[&[usize]], axis| Concat::new(shapes.iter().map(|s| int8(s)).collect::<Vec<_>>(), axis);
     let concat = |shapes: &[&[usize]], axis| joined(shapes, axis).output(codes()).build();

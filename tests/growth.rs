@@ -14,14 +14,14 @@ use std::task::{Poll, Waker};
 
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
-    Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
-    FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
-    Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize, Reshape, Resize,
-    Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold,
-    Windows,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
+    ChannelGate, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
+    Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv,
+    FloatMatmul, FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear,
+    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool,
+    Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
+    Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table,
+    TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -165,6 +165,13 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         "pool, whole image",
         Pool::global_average(codes(Uint8, &[1, 32, 32, 24])?).output(stage()?).build()?.into(),
     ));
+    for (name, image) in [("gate", &[1, 12, 12, 24][..]), ("gate of a large image", &[1, 32, 32, 24])] {
+        let pool = Pool::global_average(codes(Uint8, image)?).output(stage()?).build()?;
+        let pixel = Op::from(pool.clone()).outputs()[0].clone();
+        let layer = |filter| Conv::new(pixel.clone(), filter).output(stage()?).build();
+        let layers = vec![layer(filter(&[24, 1, 1, 24])?)?, layer(filter(&[24, 1, 1, 24])?)?];
+        ops.push((name, ChannelGate::new(pool, layers)?.into()));
+    }
     ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
     ops.push(("quantized softmax", QuantizedSoftmax::new(codes(Uint8, &[6, 40])?, stage()?)?.into()));
     ops.push(("quantized softmax of long rows", QuantizedSoftmax::new(codes(Uint8, &[2, 2000])?, stage()?)?.into()));

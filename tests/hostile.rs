@@ -14,14 +14,14 @@ use common::context;
 use lowbit::kernels::{self, DeviceCaps};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
-    Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
-    FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
-    Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
-    Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization,
-    Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table,
-    TopK, Transpose, Unfold, Windows,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
+    ChannelGate, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
+    Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv,
+    FloatMatmul, FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear,
+    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad,
+    PadMode, Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams,
+    Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax,
+    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -220,6 +220,11 @@ fn shapes_alone_cost_nothing() {
     judge.check("a window of most", || {
         let all = Padding::Explicit { begin: vec![1000; 2], end: vec![1000; 2] };
         Pool::average(codes(&[1, 2500, 2500, 1])?, [2500, 2500]).padding(all).output(stage()?).build()
+    });
+    judge.check("a gate of everything", || {
+        let pool = Pool::global_average(codes(&[1, 4096, 4096, 1])?).output(stage()?).build()?;
+        let pixel = Op::from(pool.clone()).outputs()[0].clone();
+        ChannelGate::new(pool, vec![Conv::new(pixel, few(&[1, 1, 1, 1])?).output(stage()?).build()?])
     });
     judge.check("pooled pixels", || Pool::max(image()?, [2, 2]).build());
     judge.check("patches", || Unfold::new(codes(&[1, SIDE, SIDE / 9, 1])?, [3, 3]).build());

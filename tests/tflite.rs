@@ -50,7 +50,7 @@ fn differing(found: &Tensor, expected: &Tensor) -> Result<[usize; 2]> {
     Ok([found.iter().zip(&expected).filter(|(a, b)| a != b).count(), found.len()])
 }
 
-/// The number of damaged files.
+/// The number of damaged files; another with `LOWBIT_MUTATIONS`, and other files with `LOWBIT_SEED`.
 const MUTATIONS: usize = 20_000;
 
 /// Bytes that the graph of a damaged file may take: these, and a multiple of the file's.
@@ -77,8 +77,10 @@ fn damaged_files() {
     let _alone = ALONE.lock();
     let networks: Vec<Vec<u8>> =
         names().iter().map(|name| std::fs::read(file(&format!("{name}.tflite"))).expect("a file")).collect();
+    let number = |name: &str, other| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(other);
     let (mut state, mut read, mut made, mut most) = (0x0123_4567_89ab_cdef_u64, 0, 0, 0);
-    let rounds = MUTATIONS / networks.len() + 1;
+    state ^= (number("LOWBIT_SEED", 0) as u64) << 32;
+    let rounds = number("LOWBIT_MUTATIONS", MUTATIONS).div_ceil(networks.len());
     for (number, network) in networks.iter().enumerate() {
         for round in 0..rounds {
             let mut bytes = network.clone();

@@ -15,9 +15,13 @@ use crate::array::{Array, Elements};
 #[derive(Debug)]
 pub(crate) struct Case {
     pub op: String,
-    attributes: Map<String, Value>,
+    #[allow(dead_code, reason = "tests/onnx makes models of cases")]
+    pub domain: String,
+    #[allow(dead_code, reason = "tests/onnx makes models of cases")]
+    pub opset: i64,
+    pub attributes: Map<String, Value>,
     /// In ONNX's slot order; `None` is an omitted optional input.
-    inputs: Vec<Option<Named>>,
+    pub inputs: Vec<Option<Named>>,
     pub outputs: Vec<Named>,
     pub aux: Vec<Named>,
     /// One per output.
@@ -103,6 +107,8 @@ impl Case {
         let inputs = records("inputs")?.into_iter().map(|record| record.map(|r| r.read(&file)).transpose());
         let case = Self {
             op: field("op")?.clone(),
+            domain: field("domain")?.clone(),
+            opset: field("opset")?.parse()?,
             attributes: json("attributes", field("attributes")?)?,
             inputs: inputs.collect::<Result<_>>()?,
             outputs: named("outputs")?,

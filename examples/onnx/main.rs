@@ -1,14 +1,15 @@
-//! Runs the network of an ONNX file: `cargo run --release --example onnx -- model.onnx --input image=image.npy`.
+//! Runs the network of an ONNX file: `cargo run --release --example onnx -- model.onnx --input image=image.png`.
 //!
-//! Inputs are .npy files, or random numbers with `--random`. `--compare answers.npz` tells how far outputs are from those of another
+//! Inputs are .npy files, pictures (.png, .jpg), or random numbers with `--random`. `--times` prints the time of each launch. `--compare answers.npz` tells how far outputs are from those of another
 //! runtime, under the same names; inputs are taken from there too. `scripts/onnx-networks` makes such files with ONNX Runtime.
 
 mod nodes;
 mod npy;
+mod picture;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
@@ -26,9 +27,12 @@ struct Arguments {
     /// Runs node cases on the reference, and prints a line for each op.
     #[arg(long)]
     nodes: bool,
-    /// An input and its file: name=file.npy.
+    /// An input and its file: name=file.npy, or a picture that is scaled to the input, name=file.png.
     #[arg(long, value_name = "NAME=FILE")]
     input: Vec<String>,
+    /// The numbers of the darkest and the brightest value of a picture.
+    #[arg(long, value_name = "LOW,HIGH", default_value = "-1,1", allow_hyphen_values = true)]
+    range: String,
     /// Random numbers for inputs without a file.
     #[arg(long)]
     random: bool,
@@ -59,6 +63,9 @@ struct Arguments {
     /// Prints the plan.
     #[arg(long)]
     plan: bool,
+    /// Prints the time of each launch: of as many repetitions of it alone, the least of five.
+    #[arg(long, value_name = "REPETITIONS", default_value_t = 0)]
+    times: usize,
     /// Runs whose least time is told.
     #[arg(long, default_value_t = 0)]
     runs: usize,
@@ -124,9 +131,14 @@ fn pair(given: &str) -> Result<(&str, &str)> {
 /// The inputs: from files, from the answers, or random.
 fn inputs(arguments: &Arguments, network: &Network, answers: &BTreeMap<String, Array>) -> Result<Vec<Tensor>> {
     let files: BTreeMap<&str, &str> = arguments.input.iter().map(|given| pair(given)).collect::<Result<_>>()?;
+    let (low, high) = arguments.range.split_once(',').ok_or("--range is LOW,HIGH")?;
+    let range = [low.parse()?, high.parse()?];
     let mut tensors = Vec::new();
     for port in &network.inputs {
         tensors.push(match (files.get(&*port.name), answers.get(&port.name)) {
+            (Some(file), _) if picture::is_picture(Path::new(file)) => {
+                picture::read(Path::new(file), &port.tensor_type, range)?.tensor(&port.tensor_type)?
+            }
             (Some(file), _) => Array::read(file.as_ref())?.tensor(&port.tensor_type)?,
             (None, Some(array)) => array.tensor(&port.tensor_type)?,
             (None, None) if arguments.random => random(&port.tensor_type)?,
@@ -177,10 +189,28 @@ fn run(arguments: &Arguments, network: &Network, inputs: &[Tensor], start: Insta
         }
         println!("{:.2} ms a run, the least of {}", times.into_iter().fold(f64::INFINITY, f64::min), arguments.runs);
     }
+    if arguments.times > 0 {
+        print_times(&plan, &bindings, arguments.times)?;
+    }
     if arguments.verify {
         print!("{}", plan.verify_blocking(&bindings)?);
     }
     Ok(outputs)
+}
+
+/// The time of each launch, its share of their sum, and the launch: kernel, size, and the ops in it.
+fn print_times(plan: &Plan, bindings: &Bindings, repetitions: usize) -> Result<()> {
+    let mut least = vec![f64::INFINITY; bindings.launches()];
+    for _ in 0..5 {
+        let seconds = plan.launch_seconds_blocking(bindings, repetitions)?;
+        least.iter_mut().zip(seconds).for_each(|(least, seconds)| *least = least.min(seconds));
+    }
+    let sum: f64 = least.iter().sum();
+    for (seconds, line) in least.iter().zip(bindings.to_string().lines()) {
+        println!("{:9.4} ms {:5.1} %  {line}", 1e3 * seconds, 100.0 * seconds / sum);
+    }
+    println!("{:9.4} ms in {} launches", 1e3 * sum, least.len());
+    Ok(())
 }
 
 /// Records a plan into an encoder of its own, and submits that.

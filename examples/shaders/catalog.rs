@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Candidate, DeviceCaps, Dispatch};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
-    Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatPool,
-    FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul,
-    Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
-    QuantizedArithmetic, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams, Requantization, Requantize,
-    Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax, StepFromRange, Sum, Table, TopK,
-    Transpose, Unfold, Windows,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
+    ChannelGate, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
+    Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv,
+    FloatMatmul, FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear,
+    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool,
+    Quantize, QuantizeWeights, QuantizedArithmetic, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams,
+    Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax,
+    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -240,6 +240,10 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         for stage in &stages {
             ops.push(Pool::global_average(large()?).output(stage.clone()).build()?.into());
         }
+        for stage in &stages {
+            ops.extend([gate(image()?, stage, &[4])?, gate(large()?, stage, &[4, 300])?]);
+        }
+        ops.push(gate_of(image()?, &stages[0], &[4], QuantizedArithmetic::Qdq)?);
         for size in [&[1, 8, 4][..], &[1, 8, 8, 4], &[1, 8, 8, 8, 4]] {
             let image = typed(lhs, size, 0)?;
             if size.len() == 4 {
@@ -746,6 +750,30 @@ fn fused_floats() -> Result<Vec<Op>> {
         }
     }
     Ok(fused)
+}
+
+/// A gate of an image of four channels, with layers of so many outputs.
+fn gate(image: TensorType, stage: &Requantization, outputs: &[usize]) -> Result<Op> {
+    gate_of(image, stage, outputs, QuantizedArithmetic::Integer)
+}
+
+fn gate_of(
+    image: TensorType,
+    stage: &Requantization,
+    outputs: &[usize],
+    arithmetic: QuantizedArithmetic,
+) -> Result<Op> {
+    let pool = Pool::global_average(image).output(stage.clone()).arithmetic(arithmetic).build()?;
+    let (mut made, mut layers) = (Op::from(pool.clone()).outputs()[0].clone(), Vec::new());
+    for &outputs in outputs {
+        let channels = made.shape().row_length();
+        let weights = Tensor::new([outputs, 1, 1, channels], vec![1i8; outputs * channels])?;
+        let weights = weights.quantized(Quantization::tensor(0.5, 0))?;
+        let layer = Conv::new(made, weights).output(stage.clone()).build()?;
+        made = Op::from(layer.clone()).outputs()[0].clone();
+        layers.push(layer);
+    }
+    Ok(ChannelGate::new(pool, layers)?.into())
 }
 
 /// Each of these ops that outputs codes, fused with a table and with a sum.

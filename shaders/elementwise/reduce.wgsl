@@ -95,8 +95,13 @@ fn main(
     let first = kept_offset(at, groups);
     // Rows beyond the last read nothing.
     let end = select(0u, min((part + 1u) * params.slice, params.n), is_inside);
+    let begin = part * params.slice;
     var total = select(0.0, -3.4028234e38, EXTREME);
-    for (var i = part * params.slice + lane; i < end; i += LANES) {
+    if (EXTREME && begin < end) {
+        // All elements may be infinite.
+        total = each(input[first + reduced_offset(begin, groups)]);
+    }
+    for (var i = begin + lane; i < end; i += LANES) {
         let x = each(input[first + reduced_offset(i, groups)]);
         total = select(total + x, max(total, x), EXTREME);
     }

@@ -1,6 +1,7 @@
 //! A plan bound to buffers, which can be recorded any number of times. `plan` determines the launches.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
@@ -124,9 +125,14 @@ impl Bindings {
 
     /// Records all launches.
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.record_some(pass, 0..self.launches());
+    }
+
+    /// Records some of the launches.
+    pub(super) fn record_some(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>) {
         let mut set: Option<&Arc<Pipeline>> = None;
-        for ((launch, pipeline), group) in self.variant.schedule.launches.iter().zip(&*self.pipelines).zip(&self.groups)
-        {
+        let launches = self.variant.schedule.launches.iter().zip(&*self.pipelines).zip(&self.groups);
+        for ((launch, pipeline), group) in launches.take(range.end).skip(range.start) {
             if set.is_none_or(|set| !Arc::ptr_eq(set, pipeline)) {
                 pass.set_pipeline(&pipeline.pipeline);
                 set = Some(pipeline);

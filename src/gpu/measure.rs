@@ -122,6 +122,43 @@ impl Plan {
         Ok(stopwatch.seconds(record).await? / runs as f64)
     }
 
+    /// The seconds of each launch on the device, in the order of [`Bindings::labels`]: of `runs` repetitions of it alone, in a pass of
+    /// its own. Outputs, intermediate tensors and states hold nothing of use afterwards, because launches that overwrite their inputs are
+    /// repeated, too.
+    ///
+    /// ```no_run
+    /// use lowbit::{Bindings, Plan};
+    /// fn slowest(plan: &Plan, bindings: &Bindings) -> lowbit::Result<Option<String>> {
+    ///     let seconds = plan.launch_seconds_blocking(bindings, 10)?;
+    ///     let times = seconds.into_iter().zip(bindings.labels());
+    ///     Ok(times.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, label)| label.to_string()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Plan::record`]. Also if the device fails.
+    pub async fn launch_seconds(&self, bindings: &Bindings, runs: usize) -> Result<Vec<f64>> {
+        let stopwatch = Stopwatch::new(self.context()).await?;
+        let runs = runs.max(1);
+        let mut seconds = Vec::with_capacity(bindings.launches());
+        for index in 0..bindings.launches() {
+            let record = |pass: &mut wgpu::ComputePass<'_>| {
+                (0..runs).try_for_each(|_| self.record_launch(pass, bindings, index))
+            };
+            seconds.push(stopwatch.seconds(record).await? / runs as f64);
+        }
+        Ok(seconds)
+    }
+
+    /// As [`Plan::launch_seconds`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Plan::launch_seconds`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn launch_seconds_blocking(&self, bindings: &Bindings, runs: usize) -> Result<Vec<f64>> {
+        pollster::block_on(self.launch_seconds(bindings, runs))
+    }
+
     /// As [`Plan::seconds`], but blocking. Not available in browsers.
     ///
     /// # Errors

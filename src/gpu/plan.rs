@@ -472,6 +472,17 @@ impl Plan {
         caught(|| bindings.record(pass))
     }
 
+    /// Records one launch.
+    pub(super) fn record_launch(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        bindings: &Bindings,
+        index: usize,
+    ) -> Result<()> {
+        self.check_bindings(bindings)?;
+        caught(|| bindings.record_some(pass, index..index + 1))
+    }
+
     fn check_bindings(&self, bindings: &Bindings) -> Result<()> {
         require!(
             bindings.plan == self.id,

@@ -5,7 +5,7 @@ use crate::kernels::elementwise::{binary, float_binary, float_unary};
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Constant, Dispatch, Resource};
 use crate::numeric::{DType, Multiplier, Rounding};
-use crate::ops::{Output, PostOp, Stage};
+use crate::ops::{Output, PostOp, Stage, StageEntry};
 use crate::tensor::TensorType;
 
 /// The output stage of an op's accumulators, and the post-op of its codes.
@@ -101,14 +101,17 @@ impl Epilogue<'_> {
     /// low word of the bias, multiplier, shift and high word; or low word, scale, high word and real bias.
     pub(super) fn tables(&self) -> Vec<u32> {
         let mut words = post_op_words(self.post_op);
-        words.extend(self.stage.entries().flat_map(|entry| {
-            let (low, high) = (entry.bias as u32, (entry.bias >> 32) as u32);
-            match entry.multiplier.map(Multiplier::words) {
-                Some((multiplier, shift)) => [low, multiplier, shift as u32, high],
-                None => [low, entry.scale.to_bits(), high, entry.real_bias.unwrap_or(0.0).to_bits()],
-            }
-        }));
+        words.extend(self.stage.entries().flat_map(entry_words));
         words
+    }
+}
+
+/// The words of an entry of an output stage.
+pub(super) fn entry_words(entry: StageEntry) -> [u32; 4] {
+    let (low, high) = (entry.bias as u32, (entry.bias >> 32) as u32);
+    match entry.multiplier.map(Multiplier::words) {
+        Some((multiplier, shift)) => [low, multiplier, shift as u32, high],
+        None => [low, entry.scale.to_bits(), high, entry.real_bias.unwrap_or(0.0).to_bits()],
     }
 }
 

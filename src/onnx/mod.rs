@@ -9,6 +9,8 @@
 //! Integers of 64 bits are int32 in the graph. Where the graph computes with integers (not with codes, and not with shapes, which are known
 //! before) it does so in float32, which is exact to 2²⁴, and the result is float32. Truth values are the numbers 0 and 1.
 //!
+//! Indices of `GatherBlockQuantized` that the graph computes count from the start: a negative one selects zeros.
+//!
 //! A function of codes through floats, such as `DequantizeLinear`, `HardSigmoid`, `QuantizeLinear`, becomes one table.
 //!
 //! ```
@@ -57,7 +59,8 @@ pub struct Model {
 #[non_exhaustive]
 pub enum Arithmetic {
     /// As ONNX Runtime computes them on a CPU by default: ops between dequantizations and a quantization become its QLinear ops, if
-    /// its optimizer makes them so. Sums and averages of uint8 codes round once, with the zero point.
+    /// its optimizer makes them so. Sums and averages of uint8 codes round once, with the zero point. `MatMulNBits` of `accuracy_level` 4
+    /// quantizes blocks of its input to int8.
     #[default]
     OnnxRuntime,
     /// Node by node, as the standard says: dequantize, compute in float32, quantize. Sums and averages round before the zero point is
@@ -79,6 +82,10 @@ pub struct Options {
     pub arithmetic: Arithmetic,
     /// The dimensions that have a name in the file.
     pub dimensions: BTreeMap<String, usize>,
+    /// The dimensions of these names are any up to so many when the graph runs: its extents ([`Graph::extent`]).
+    ///
+    /// [`Graph::extent`]: crate::Graph::extent
+    pub extents: BTreeMap<String, usize>,
     /// The shapes of inputs, in place of those of the file.
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// The values of inputs that are known now. They are inputs of the graph no longer; shapes and scales must be known.
@@ -99,6 +106,14 @@ impl Options {
     #[must_use]
     pub fn with_dimension(mut self, name: impl Into<String>, extent: usize) -> Self {
         self.dimensions.insert(name.into(), extent);
+        self
+    }
+
+    /// These options with the dimension of this name as an extent of the graph: any up to `most` when it runs. Nodes whose outputs
+    /// would not stay in proportion are refused.
+    #[must_use]
+    pub fn with_extent(mut self, name: impl Into<String>, most: usize) -> Self {
+        self.extents.insert(name.into(), most);
         self
     }
 
@@ -141,7 +156,8 @@ pub const OPS: &[&str] = &[
     "Reshape", "Resize", "Round", "Selu", "Shape", "Sigmoid", "SimplifiedLayerNormalization", "Size", "Slice",
     "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tanh",
     "ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Upsample", "Where", "Xor",
-    "com.microsoft.DequantizeLinear", "com.microsoft.FastGelu", "com.microsoft.Gelu", "com.microsoft.MatMulNBits",
+    "com.microsoft.DequantizeLinear", "com.microsoft.FastGelu",
+    "com.microsoft.GatherBlockQuantized", "com.microsoft.Gelu", "com.microsoft.MatMulNBits",
     "com.microsoft.QGemm", "com.microsoft.QLinearAdd", "com.microsoft.QLinearAveragePool",
     "com.microsoft.QLinearConcat", "com.microsoft.QLinearGlobalAveragePool", "com.microsoft.QLinearLeakyRelu",
     "com.microsoft.QLinearMul", "com.microsoft.QLinearSigmoid", "com.microsoft.QLinearSoftmax",
@@ -195,7 +211,8 @@ impl Model {
     /// The network as a graph. Inputs and outputs have the axes of the file.
     ///
     /// # Errors
-    /// If an input has an open dimension, or nodes can't be ops: the message lists all of them.
+    /// If an input has an open dimension, an extent is not the first dimension of an input or a node needs it to be known, or nodes can't
+    /// be ops: the message lists all of them.
     pub fn graph(&self, options: &Options) -> Result<Network> {
         let proto = self.proto();
         Lowering::new(proto, self.opset(), self.folder.as_deref(), options).run(proto)

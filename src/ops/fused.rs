@@ -16,6 +16,7 @@ use crate::tensor::{Granularity, TensorType};
 /// | `first` | `then` |
 /// |---|---|
 /// | 8-bit codes of [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize), [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`] | a [`Table`], or an [`Add`] of a residual |
+/// | [`ChannelGate`](super::ChannelGate) | a [`Table`] |
 /// | float32 numbers of [`Linear`](super::Linear) or [`FloatMatmul`](super::FloatMatmul) | a [`FloatUnary`] with a steepest slope, or a sum, difference, product, minimum or maximum ([`FloatBinary`]) with a residual |
 /// | [`FloatUnary`] | such a [`FloatBinary`] |
 /// | [`LayerNorm`](super::LayerNorm) of rows `[m, n]` | a symmetric [`DynamicQuantize`] to int8 by row, or in groups of a multiple of four: both of its outputs |
@@ -138,6 +139,7 @@ impl PostOp {
             Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
                 matches!(self, Self::Table(_) | Self::Add(..))
             }
+            Op::ChannelGate(_) => matches!(self, Self::Table(_)),
             #[cfg(feature = "float")]
             Op::FloatMatmul(_) => self.follows_product(),
             #[cfg(feature = "transformer")]

@@ -12,6 +12,7 @@ mod attention;
 mod binary;
 mod block;
 mod cast;
+mod channel_gate;
 mod concat;
 mod conv;
 #[cfg(feature = "train")]
@@ -92,6 +93,7 @@ pub use binary::{AddBuilder, MultiplyBuilder};
 pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;
+pub(crate) use channel_gate::layer_output;
 pub use concat::ConcatBuilder;
 pub(crate) use concat::Joined;
 pub use conv::ConvBuilder;
@@ -239,6 +241,7 @@ ops! {
         dynamic: DynamicQuantize;
         binary: Add, Multiply;
         pool: Pool;
+        channel_gate: ChannelGate;
         table: Table;
         cast: Cast;
         block: BlockQuantize, BlockDequantize;
@@ -410,6 +413,7 @@ impl Op {
             Self::Add(op) => op.clamped(low, high).into(),
             Self::Multiply(op) => op.clamped(low, high).into(),
             Self::Pool(op) => op.clamped(low, high)?.into(),
+            Self::ChannelGate(op) => op.clamped(low, high)?.into(),
             #[cfg(feature = "float")]
             Self::QuantizedSoftmax(op) => op.clamped(low, high).into(),
             Self::Fused(op) => op.clamped(low, high)?.into(),

@@ -1,5 +1,5 @@
 //! Fusion of steps into one launch: requantization, clamps, tables, sums, and functions and products of floats move into the op before
-//! them, conversions into the transposition beside them, quantization of rows into their norm or attention, and (`fuse_layers`) layers of
+//! them, an average and products of its pixel into one, conversions into the transposition beside them, quantization of rows into their norm or attention, and (`fuse_layers`) layers of
 //! one input into one. Codes stay equal, and floats within their bounds. The fused ops are defined in `ops`; `schedule` orders and places
 //! them.
 
@@ -10,9 +10,9 @@ use super::candidates::CandidateLists;
 #[cfg(feature = "transformer")]
 use super::fuse_layers::{fuse_layers, rotated_append};
 use super::graph::{Graph, Merged, Step, Value};
-use super::tabulate::tabulate;
+use super::tabulate::{tabulate, without_identities};
 use crate::kernels::Dispatch;
-use crate::ops::{Fused, Op, Table, Transpose};
+use crate::ops::{ChannelGate, Fused, Op, Table, Transpose};
 use crate::tensor::TensorType;
 
 /// The steps that the outputs need, fused if a device with these caps can launch the result.
@@ -61,7 +61,7 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
         makers.extend(merged.step.outputs.iter().map(|value| (value.index(), done.len())));
         done.push(Some(merged));
     }
-    let merged: Vec<Merged> = done.into_iter().flatten().collect();
+    let merged = without_identities(done.into_iter().flatten().collect(), graph);
     #[cfg(feature = "transformer")]
     let merged = fuse_layers(merged, graph, lists, &uses);
     merged
@@ -134,7 +134,7 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
     if let Some(op) = requantized {
         return Some((op, first.inputs.clone()));
     }
-    if let Some(op) = converted(&first.op, &then.op) {
+    if let Some(op) = converted(&first.op, &then.op).or_else(|| gate(&first.op, &then.op)) {
         return Some((op, first.inputs.clone()));
     }
     #[cfg(feature = "transformer")]
@@ -165,6 +165,23 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
             Some((op, first.inputs.clone()))
         }
     }
+}
+
+/// The most products of a layer for an image that one workgroup computes faster than a launch of its own would.
+const GATE_PRODUCTS: usize = 1 << 16;
+
+/// The gate of channels that an average of an image and a convolution of its pixel are, or a gate and another convolution.
+fn gate(first: &Op, then: &Op) -> Option<Op> {
+    let Op::Conv(layer) = then else { return None };
+    if layer.weights().tensor_type().shape().elements() > GATE_PRODUCTS {
+        return None;
+    }
+    let gate = match first {
+        Op::Pool(pool) => ChannelGate::new(pool.clone(), vec![layer.clone()]),
+        Op::ChannelGate(gate) => gate.then(layer.clone()),
+        _ => return None,
+    };
+    gate.ok().map(Op::from)
 }
 
 /// A transposition that also converts, if the two ops are a transposition and a conversion in either order. With one scale for all

@@ -409,6 +409,12 @@ impl Graph {
         extents.skip_while(Vec::is_empty).collect()
     }
 
+    /// True if a dimension of a value follows an extent.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn is_open(&self, value: Value, axis: usize) -> bool {
+        self.dims[value.index].get(axis).is_some_and(|dimension| !dimension.is_fixed())
+    }
+
     /// The largest sizes of the extents.
     pub(crate) fn largest(&self) -> Vec<usize> {
         self.extents.largest()

@@ -605,13 +605,13 @@ mod tests {
     use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
         Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
-        Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
-        FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
-        FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
-        Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode,
-        Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce, Reduction, RequantParams,
-        Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs, Select, Slice, Softmax,
-        StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+        ChannelGate, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
+        Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv,
+        FloatMatmul, FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm,
+        Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep,
+        Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, QuantizedSoftmax, RangeUpdate, Reduce,
+        Reduction, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryAppend, RotaryPairs,
+        Select, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -629,6 +629,13 @@ mod tests {
 
     fn constant(dims: &[usize]) -> Result<Tensor> {
         Tensor::new(dims, vec![1i8; dims.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
+    }
+
+    fn gate(dims: &[usize]) -> Result<ChannelGate> {
+        let pool = Pool::global_average(codes(DType::Int8, dims)?).build()?;
+        let pixel = Op::from(pool.clone()).outputs()[0].clone();
+        let layer = Conv::new(pixel, constant(&[5, 1, 1, 4])?).output(Requantization::new(DType::Int8, 0.5, 0)?);
+        ChannelGate::new(pool, vec![layer.build()?])
     }
 
     fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
@@ -684,6 +691,8 @@ mod tests {
             Multiply::new(int8(&[e, 5])?, int8(&[e, 1])?, stage()?).build()?.into(),
             Pool::max(image()?, [2, 2]).build()?.into(),
             Pool::global_average(int8(&[e, 30, 30, 4])?).build()?.into(),
+            gate(&[e, 6, 5, 4])?.into(),
+            gate(&[e, 30, 30, 4])?.into(),
             Table::sigmoid(int8(&[e, 5])?, stage()?)?.into(),
             Cast::new(int8(&[e, 5])?, DType::Float16).build()?.into(),
             Concat::new([int8(&[e, 5])?, int8(&[e, 3])?], 1).output(stage()?).build()?.into(),

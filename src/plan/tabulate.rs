@@ -1,5 +1,6 @@
 //! Chains of elementwise steps that are a function of the codes of one tensor, as one table: a hard swish of codes, a sum with a
-//! constant, the dequantization, function and quantization of one activation. `fuse` puts tables into the steps around them.
+//! constant, the dequantization, function and quantization of one activation. `fuse` puts tables into the steps around them. Tables that
+//! change no code are left out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ const CODES: usize = 256;
 /// The most steps of a chain. A longer one is a table only from codes on that lie within so many steps of its end.
 const LONGEST: usize = 64;
 
-/// These steps, in order, with a table in place of each chain whose other results no step and no output reads.
+/// These steps, in order, with a table in place of the last step of each chain, and without the other steps that nothing else reads.
 pub(super) fn tabulate(graph: &Graph, steps: &[&Step], uses: &HashMap<usize, usize>) -> Vec<Merged> {
     let makers: HashMap<usize, usize> =
         steps.iter().enumerate().flat_map(|(i, step)| step.outputs.iter().map(move |v| (v.index(), i))).collect();
@@ -33,12 +34,74 @@ pub(super) fn tabulate(graph: &Graph, steps: &[&Step], uses: &HashMap<usize, usi
         }
         let chain = Chain { graph, steps, uses, makers: &makers, scalars: &scalars };
         if let Some((table, members)) = chain.ending_with(last) {
-            folded.extend(members.into_iter().filter(|&member| member != last));
+            folded.extend(chain.read_within(members, last));
             tables[last] = Some(table);
         }
     }
     let merged = steps.iter().zip(tables).enumerate().filter(|(i, _)| !folded.contains(i));
-    merged.map(|(_, (step, table))| table.unwrap_or_else(|| Merged::of(step))).collect()
+    let merged = merged.map(|(_, (step, table))| table.unwrap_or_else(|| Merged::of(step))).collect();
+    without_unread(merged, graph)
+}
+
+/// These steps without those that neither an output, nor a state, nor another of them needs.
+fn without_unread(mut steps: Vec<Merged>, graph: &Graph) -> Vec<Merged> {
+    let kept = graph.outputs().iter().copied().chain(graph.states().iter().map(|&(state, _)| state));
+    let mut wanted: HashSet<usize> = kept.map(|value| graph.storage(value).index()).collect();
+    let is_needed: Vec<bool> = steps
+        .iter()
+        .rev()
+        .map(|Merged { step, .. }| {
+            let is_needed = step.outputs.iter().any(|&value| wanted.contains(&graph.storage(value).index()));
+            if is_needed {
+                wanted.extend(step.inputs.iter().map(|&value| graph.storage(value).index()));
+            }
+            is_needed
+        })
+        .collect();
+    let mut is_needed = is_needed.into_iter().rev();
+    steps.retain(|_| is_needed.next() == Some(true));
+    steps
+}
+
+/// These steps without tables that change no code: the steps after them read the codes before them.
+pub(super) fn without_identities(steps: Vec<Merged>, graph: &Graph) -> Vec<Merged> {
+    let is_kept = |value: Value| {
+        let storage = graph.storage(value);
+        let states = graph.states().iter().map(|&(state, _)| state);
+        graph.outputs().iter().copied().chain(states).any(|kept| graph.storage(kept) == storage)
+    };
+    let is_identity = |step: &Step| match &*step.op {
+        Op::Table(table) => {
+            let (from, to) = (step.op.inputs()[0].dtype(), table.output_type().dtype());
+            from == to && table.entries().iter().enumerate().all(|(code, &entry)| code == usize::from(entry))
+        }
+        _ => false,
+    };
+    // A reader may see the codes in another shape, which the codes before the table don't have.
+    let shape = |value: Value| graph.types()[value.index()].shape();
+    let reads: Vec<Value> = steps.iter().flat_map(|merged| merged.step.inputs.clone()).collect();
+    let is_reshaped = |output: Value| {
+        let storage = graph.storage(output);
+        reads.iter().any(|&read| graph.storage(read) == storage && shape(read) != shape(output))
+    };
+    let mut same: HashMap<Value, Value> = HashMap::new();
+    let mut kept = Vec::new();
+    for mut merged in steps {
+        for value in &mut merged.step.inputs {
+            *value = same.get(&graph.storage(*value)).copied().unwrap_or(*value);
+        }
+        if !is_identity(&merged.step) {
+            kept.push(merged);
+            continue;
+        }
+        let (input, output) = (merged.step.inputs[0], merged.step.outputs[0]);
+        if is_kept(output) || is_reshaped(output) || graph.is_state(input) || shape(input) != shape(output) {
+            kept.push(merged);
+        } else {
+            same.insert(graph.storage(output), input);
+        }
+    }
+    kept
 }
 
 /// True for an op of which each element depends on the elements of the inputs at its place only.
@@ -112,7 +175,7 @@ impl Chain<'_> {
             if members.len() == LONGEST {
                 return None;
             }
-            let maker = leaves.iter().filter_map(|&leaf| self.expandable(leaf, &members, output_type)).max()?;
+            let maker = leaves.iter().filter_map(|&leaf| self.expandable(leaf, output_type)).max()?;
             members.push(maker);
             leaves = self.leaves(&members);
         }
@@ -154,14 +217,25 @@ impl Chain<'_> {
         input.dtype().is_8_bit() && one_scale && !input.has_dynamic_scales() && input.shape() == output.shape()
     }
 
-    /// The step that makes a value, if it may be part of the chain: nothing else reads the value.
-    fn expandable(&self, leaf: Value, members: &[usize], output: &TensorType) -> Option<usize> {
+    /// The step that makes a value, if it may be part of the chain.
+    fn expandable(&self, leaf: Value, output: &TensorType) -> Option<usize> {
         let &maker = self.makers.get(&leaf.index())?;
-        let reads =
-            members.iter().flat_map(|&member| &self.steps[member].inputs).filter(|&&value| value == leaf).count();
-        let is_read_here = self.uses.get(&leaf.index()) == Some(&reads);
         let same_shape = self.graph.types()[leaf.index()].shape() == output.shape();
-        (is_read_here && same_shape && is_pointwise(&self.steps[maker].op)).then_some(maker)
+        (same_shape && is_pointwise(&self.steps[maker].op)).then_some(maker)
+    }
+
+    /// The members of a chain, which are in order, whose results only it reads.
+    fn read_within(&self, members: Vec<usize>, last: usize) -> Vec<usize> {
+        let mut within: Vec<usize> = vec![last];
+        for member in members.into_iter().rev().filter(|&member| member != last) {
+            let output = self.steps[member].outputs[0];
+            let inputs = within.iter().flat_map(|&reader| &self.steps[reader].inputs);
+            let reads = inputs.filter(|value| value.index() == output.index()).count();
+            if self.uses.get(&output.index()) == Some(&reads) {
+                within.push(member);
+            }
+        }
+        within.split_off(1)
     }
 
     /// The table of the function from one value to another.

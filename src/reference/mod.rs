@@ -13,6 +13,7 @@ mod binary;
 mod block;
 mod bound;
 mod cast;
+mod channel_gate;
 mod concat;
 mod conv;
 #[cfg(feature = "train")]

@@ -48,6 +48,8 @@ impl Reduced {
         let size = if square { x * x } else { x.abs() };
         self.value = match self.reduction {
             Reduction::Sum | Reduction::Mean => own + x,
+            // All may be infinite.
+            Reduction::Max | Reduction::Min if self.numbers == 0 => x,
             Reduction::Max => own.max(x),
             Reduction::Min => own.min(x),
             Reduction::L1 | Reduction::L2 => own + size,

@@ -4,8 +4,8 @@
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, Append, AppendQuantized, ArgMax, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv,
-    ConvPass, Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
+    Add, Append, AppendQuantized, ArgMax, Attention, Bins, BlockDequantize, BlockQuantize, Cast, ChannelGate, Concat,
+    Conv, ConvPass, Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
     FloatPool, FloatUnary, Function, Fused, Gather, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv,
     Matmul, Multiply, Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad,
@@ -367,6 +367,29 @@ impl Draw {
             conv = conv.bias(self.bias(outputs)?);
         }
         Ok(conv.build()?.into())
+    }
+
+    fn gate(&mut self) -> Result<Op> {
+        let (image, _, _) = self.window(1, 3);
+        let channels = self.size();
+        let image = self.simple(&[&image[..image.len() - 1], &[channels]].concat())?;
+        let stage = self.stage()?;
+        let pool =
+            Pool::global_average(image).output(stage.clone()).arithmetic(QuantizedArithmetic::Integer).build()?;
+        let (mut made, mut layers) = (Op::from(pool.clone()).outputs()[0].clone(), Vec::new());
+        for _ in 0..=self.upto(2) {
+            let (outputs, inputs) = (self.size(), made.shape().row_length());
+            let kernel = vec![1; made.shape().rank().saturating_sub(2)];
+            let weights = self.simple(&[&[outputs], &kernel[..], &[inputs]].concat())?;
+            let mut conv = Conv::new(made, self.tensor(&weights)?).output(stage.clone());
+            if self.one_in(2) {
+                conv = conv.bias(self.bias(outputs)?);
+            }
+            let layer = conv.build()?;
+            made = Op::from(layer.clone()).outputs()[0].clone();
+            layers.push(layer);
+        }
+        Ok(ChannelGate::new(pool, layers)?.into())
     }
 
     fn pool(&mut self) -> Result<Op> {
@@ -1059,6 +1082,7 @@ impl Draw {
         match self.random.next() % 20 {
             0 | 1 => self.matmul(),
             2 | 3 => self.conv(),
+            4 if self.one_in(3) => self.gate(),
             4 => self.pool(),
             5 => self.linear(),
             6 if self.one_in(2) => self.joint_linear(),

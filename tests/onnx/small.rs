@@ -5,7 +5,10 @@ use lowbit::onnx::{Model, Options};
 
 use crate::Result;
 use crate::npy::Array;
-use crate::writer::{Attribute, FLOAT, INT8, INT32, INT64, Message, UINT8, floats, longs, model, node, tensor};
+use crate::writer::{
+    Attribute, Dim, FLOAT, INT4, INT8, INT32, INT64, Message, UINT4, UINT8, floats, longs, model, model_of, node,
+    tensor,
+};
 use Attribute::{Float, Int, Ints, Text};
 
 /// The output for a float input, on the reference.
@@ -191,5 +194,117 @@ fn wrong_models_are_refused() -> Result<()> {
             Err(error) => assert!(error.to_string().contains(text), "{name}: {error}"),
         }
     }
+    Ok(())
+}
+
+/// ONNX Runtime's answers on a CPU, the first elements of each row.
+#[test]
+fn rows_of_codes_in_blocks() -> Result<()> {
+    let gather =
+        |attributes: &[(&str, i64)], initializers: &[Message], zeros: bool, indices: &[i64]| -> Result<Array> {
+            let attributes: Vec<_> = attributes.iter().map(|&(name, value)| (name, Int(value))).collect();
+            let inputs = if zeros { "data x scales zeros" } else { "data x scales" };
+            let made = node("com.microsoft.GatherBlockQuantized", inputs, "y", &attributes);
+            let bytes = model(21, (INT64, &[indices.len() as i64]), &[made], initializers, "y");
+            let indices: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
+            let indices = Tensor::new([indices.len()], indices)?;
+            let computed = {
+                let network = Model::from_bytes(bytes.clone())?.graph(&Options::default())?;
+                Array::of(&network.graph.run_reference(&[&indices])?[0])?
+            };
+            let network = Model::from_bytes(bytes)?.graph(&Options::default().with_value("x", indices))?;
+            let known = Array::of(&network.graph.run_reference(&[])?[0])?;
+            assert_eq!(computed.values, known.values);
+            Ok(known)
+        };
+    let bytes: Vec<u8> = (0..48).map(|i| i * 5).collect();
+    let data = tensor("data", UINT8, &[3, 16], &bytes);
+    let scales = floats("scales", &[3, 2], &[0.5, 0.25, 1.0, 2.0, 0.125, 4.0]);
+    let zeros = tensor("zeros", UINT8, &[3, 1], &[0x3a, 0x51, 0x0f]);
+    let attributes = [("bits", 4), ("block_size", 16), ("gather_axis", 0), ("quantize_axis", 1)];
+    let got = gather(&attributes, &[data.clone(), scales.clone()], false, &[2, 0])?;
+    assert_eq!(got.dims, [2, 32]);
+    assert_eq!(got.values[..6], [-1.0, 0.25, -0.375, 0.25, 0.25, 0.25]);
+    assert_eq!(got.values[16..20], [0.0, 16.0, 20.0, 16.0]);
+    assert_eq!(got.values[32..36], [-4.0, -4.0, -1.5, -4.0]);
+    let got = gather(&attributes, &[data, scales, zeros], true, &[2, 0])?;
+    assert_eq!(got.values[..4], [-1.875, -0.625, -1.25, -0.625]);
+    assert_eq!(got.values[48..52], [1.25, -0.25, 2.5, -0.25]);
+    let of_bytes = [tensor("data", UINT8, &[3, 16], &bytes), floats("scales", &[3, 1], &[0.5, 1.0, 0.125])];
+    let attributes = [("bits", 8), ("block_size", 16), ("gather_axis", 0), ("quantize_axis", 1)];
+    assert_eq!(gather(&attributes, &of_bytes, false, &[1])?.values[..3], [-48.0, -43.0, -38.0]);
+    // Along another axis than the first, and blocks along the first.
+    let bytes: Vec<u8> = (0..48u8).map(|i| i.wrapping_mul(7)).collect();
+    let scales: Vec<f32> = (1..7).map(|i| i as f32 / 8.0).collect();
+    let data = [tensor("data", INT4, &[2, 3, 16], &bytes), floats("scales", &[2, 3, 1], &scales)];
+    let got = gather(&[("block_size", 16), ("gather_axis", 1), ("quantize_axis", 2)], &data, false, &[2, 0])?;
+    assert_eq!(got.dims, [2, 2, 16]);
+    assert_eq!(got.values[..4], [0.0, 2.625, 2.625, 2.625]);
+    assert_eq!(got.values[48..52], [-4.0, -3.0, -0.5, -3.0]);
+    let bytes: Vec<u8> = (0..24u8).map(|i| i.wrapping_mul(11)).collect();
+    let data = [tensor("data", UINT4, &[16, 3], &bytes), floats("scales", &[1, 3], &[0.5, 1.0, 2.0])];
+    let got = gather(&[("block_size", 16), ("gather_axis", 1), ("quantize_axis", 0)], &data, false, &[1, 2])?;
+    assert_eq!(got.values[..6], [0.0, 22.0, 6.0, 2.0, 2.0, 24.0]);
+    Ok(())
+}
+
+/// A dimension with a name is an extent of the graph. What can't follow it is refused, with its name.
+#[test]
+fn extents_have_names() -> Result<()> {
+    let made = |dims: &[Dim<'_>], nodes: &[Message], options: &Options| {
+        let initializers = [longs("flat", &[2], &[-1, 2]), longs("zero", &[], &[0])];
+        Model::from_bytes(model_of(17, &[("x", FLOAT, dims)], nodes, &initializers, &["y"]))?.graph(options)
+    };
+    let batch = [Dim::Named("batch"), Dim::Fixed(4)];
+    let extent = Options::default().with_extent("batch", 6);
+    let flat = [node("Relu", "x", "r", &[]), node("Reshape", "r flat", "y", &[])];
+    let network = made(&batch, &flat, &extent)?;
+    assert_eq!(network.outputs[0].tensor_type.dims(), [12, 2]);
+    for rows in [1, 5, 6] {
+        let x = Tensor::new([rows, 4], (0..4 * rows).map(|i| i as f32 - 3.0).collect::<Vec<_>>())?;
+        let y = network.graph.run_reference(&[&x])?;
+        assert_eq!(y[0].dims(), [2 * rows, 2]);
+        assert_eq!(y[0].values::<f32>()?[..5.min(4 * rows)], [0.0, 0.0, 0.0, 0.0, 1.0][..5.min(4 * rows)]);
+    }
+    // A shape that is computed from the extent.
+    let by_shape =
+        [node("Shape", "x", "shape", &[]), node("Relu", "x", "r", &[]), node("Reshape", "r shape", "y", &[])];
+    let x = Tensor::new([2, 4], vec![1.0f32; 8])?;
+    assert_eq!(made(&batch, &by_shape, &extent)?.graph.run_reference(&[&x])?[0].dims(), [2, 4]);
+    let refused = |dims: &[Dim<'_>], nodes: &[Message], options: &Options, parts: &[&str]| {
+        let error = made(dims, nodes, options).expect_err("no graph").to_string();
+        parts.iter().for_each(|part| assert!(error.contains(part), "{error}: {part}"));
+    };
+    refused(&batch, &flat, &Options::default(), &["dimension 0 is batch", "with_dimension", "with_extent"]);
+    // Two of them, one of which is no first dimension.
+    let both = [Dim::Named("batch"), Dim::Named("tokens"), Dim::Fixed(2)];
+    let options = extent.clone().with_extent("tokens", 3);
+    let network = made(&both, &[node("Relu", "x", "r", &[]), node("Reshape", "r flat", "y", &[])], &options)?;
+    assert_eq!(network.outputs[0].tensor_type.dims(), [18, 2]);
+    for (rows, tokens) in [(1, 1), (2, 3), (5, 2)] {
+        let values: Vec<f32> = (0..rows * tokens * 2).map(|i| i as f32).collect();
+        let y = network.graph.run_reference(&[&Tensor::new([rows, tokens, 2], values.clone())?])?;
+        assert_eq!((y[0].dims(), y[0].values::<f32>()?), (&[rows * tokens, 2][..], &values[..]));
+    }
+    // A number that is another at other extents.
+    let number = [
+        node("Shape", "x", "shape", &[]),
+        node("Gather", "shape zero", "count", &[]),
+        node("Cast", "count", "n", &[("to", Int(FLOAT))]),
+        node("Div", "x n", "y", &[]),
+    ];
+    refused(&batch, &number, &extent, &["its input n differs at other extents", "with_dimension"]);
+    assert!(made(&batch, &number, &Options::default().with_dimension("batch", 2)).is_ok());
+    let turned = [node("Transpose", "x", "t", &[("perm", Ints(&[1, 0]))]), node("Softmax", "t", "y", &[])];
+    refused(&batch, &turned, &extent, &["first"]);
+    Ok(())
+}
+
+#[test]
+fn the_greatest_of_infinite_numbers_is_infinite() -> Result<()> {
+    let nodes = [node("ReduceMax", "x axes", "m", &[]), node("Equal", "m least", "y", &[])];
+    let initializers = [longs("axes", &[1], &[1]), floats("least", &[], &[f32::NEG_INFINITY])];
+    let bytes = model(18, (FLOAT, &[2, 2]), &nodes, &initializers, "y");
+    assert_eq!(output(bytes, &[f32::NEG_INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY, -1.0])?, [1.0, 0.0]);
     Ok(())
 }

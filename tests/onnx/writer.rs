@@ -35,6 +35,8 @@ pub(crate) const UINT8: i64 = 2;
 pub(crate) const INT8: i64 = 3;
 pub(crate) const INT32: i64 = 6;
 pub(crate) const INT64: i64 = 7;
+pub(crate) const UINT4: i64 = 21;
+pub(crate) const INT4: i64 = 22;
 
 pub(crate) fn tensor(name: &str, element: i64, dims: &[i64], raw: &[u8]) -> Message {
     let tensor = dims.iter().fold(Message::default(), |tensor, &d| tensor.number(1, d));
@@ -58,7 +60,7 @@ pub(crate) enum Attribute<'a> {
     Tensor(Message),
 }
 
-/// A node; the inputs and the outputs are separated by spaces.
+/// A node, with its domain before the op's name; the inputs and the outputs are separated by spaces.
 pub(crate) fn node(op: &str, inputs: &str, outputs: &str, attributes: &[(&str, Attribute<'_>)]) -> Message {
     let mut node = Message::default();
     for input in inputs.split(' ') {
@@ -67,7 +69,10 @@ pub(crate) fn node(op: &str, inputs: &str, outputs: &str, attributes: &[(&str, A
     for output in outputs.split(' ') {
         node = node.bytes(2, output.as_bytes());
     }
-    node = node.bytes(4, op.as_bytes());
+    node = match op.rsplit_once('.') {
+        Some((domain, op)) => node.bytes(4, op.as_bytes()).bytes(7, domain.as_bytes()),
+        None => node.bytes(4, op.as_bytes()),
+    };
     for (name, attribute) in attributes {
         let named = Message::default().bytes(1, name.as_bytes());
         node = node.message(
@@ -88,7 +93,14 @@ pub(crate) fn node(op: &str, inputs: &str, outputs: &str, attributes: &[(&str, A
     node
 }
 
-/// A model with one input and one output.
+/// A dimension of an input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dim<'a> {
+    Fixed(i64),
+    Named(&'a str),
+}
+
+/// A model with one input, x, and one output.
 pub(crate) fn model(
     opset: i64,
     input: (i64, &[i64]),
@@ -96,18 +108,37 @@ pub(crate) fn model(
     initializers: &[Message],
     output: &str,
 ) -> Vec<u8> {
-    let dim = |&d: &i64| Message::default().number(1, d);
-    let shape = input.1.iter().fold(Message::default(), |shape, d| shape.message(1, &dim(d)));
-    let input_type = Message::default().message(1, &Message::default().number(1, input.0).message(2, &shape));
+    let dims: Vec<Dim<'_>> = input.1.iter().map(|&d| Dim::Fixed(d)).collect();
+    model_of(opset, &[("x", input.0, &dims)], nodes, initializers, &[output])
+}
+
+/// A model with these inputs and outputs.
+pub(crate) fn model_of(
+    opset: i64,
+    inputs: &[(&str, i64, &[Dim<'_>])],
+    nodes: &[Message],
+    initializers: &[Message],
+    outputs: &[&str],
+) -> Vec<u8> {
+    let dim = |d: &Dim<'_>| match d {
+        Dim::Fixed(d) => Message::default().number(1, *d),
+        Dim::Named(name) => Message::default().bytes(2, name.as_bytes()),
+    };
     let mut graph = Message::default();
+    for (name, element, dims) in inputs {
+        let shape = dims.iter().fold(Message::default(), |shape, d| shape.message(1, &dim(d)));
+        let tensor = Message::default().number(1, *element).message(2, &shape);
+        let input = Message::default().bytes(1, name.as_bytes()).message(2, &Message::default().message(1, &tensor));
+        graph = graph.message(11, &input);
+    }
+    for output in outputs {
+        graph = graph.message(12, &Message::default().bytes(1, output.as_bytes()));
+    }
     for node in nodes {
         graph = graph.message(1, node);
     }
     for initializer in initializers {
         graph = graph.message(5, initializer);
     }
-    let graph = graph
-        .message(11, &Message::default().bytes(1, b"x").message(2, &input_type))
-        .message(12, &Message::default().bytes(1, output.as_bytes()));
     Message::default().number(1, 10).message(7, &graph).message(8, &Message::default().number(2, opset)).0
 }

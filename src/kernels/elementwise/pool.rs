@@ -69,24 +69,49 @@ const MOST_TAPS: usize = 32_768;
 const MANY_QUADS: usize = 4096;
 
 fn launches(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
-    let quads = op.output_type().shape().rows() * epilogue.parameters().output_quads as usize;
-    let taps = op.window().taps();
+    let quads = quads(op);
     if sums_floats(op) {
         return floats(op, epilogue, constants, caps);
     }
     let whole = || pooled(op, epilogue, constants, caps);
-    // Slices are longer if the partial results of all slices would not fit a binding.
-    let fitting = (caps.binding_bytes / 16) as usize / quads.max(1);
-    let slice = taps.div_ceil(fitting.clamp(1, taps.div_ceil(SLICE).max(1)));
-    if taps <= MANY_TAPS || quads == 0 || slice > MOST_TAPS {
-        return whole();
-    }
+    let Some(slice) = slice(op, caps) else { return whole() };
     let mut candidates = sliced(op, epilogue, slice, constants, caps);
-    if taps <= MOST_TAPS {
+    if fits_one_invocation(op) {
         let at = if quads < MANY_QUADS { candidates.len() } else { 0 };
         candidates.splice(at..at, whole());
     }
     candidates
+}
+
+/// Quads of results, with padding.
+fn quads(op: &Pool) -> usize {
+    op.output_type().shape().rows() * epilogue::quads(op.output_type()) as usize
+}
+
+/// The taps of a slice, if windows are so large that they are divided. Slices are longer if the partial results of all slices would
+/// not fit a binding.
+pub(super) fn slice(op: &Pool, caps: &DeviceCaps) -> Option<usize> {
+    let (quads, taps) = (quads(op), op.window().taps());
+    let fitting = (caps.binding_bytes / 16) as usize / quads.max(1);
+    let slice = taps.div_ceil(fitting.clamp(1, taps.div_ceil(SLICE).max(1)));
+    (taps > MANY_TAPS && quads > 0 && slice <= MOST_TAPS).then_some(slice)
+}
+
+/// True if an invocation may visit all taps of a window.
+pub(super) fn fits_one_invocation(op: &Pool) -> bool {
+    op.window().taps() <= MOST_TAPS
+}
+
+/// The launch that sums slices of windows: `[slice][pixel][quad]`, a vec4 each.
+pub(super) fn partial_sums(op: &Pool, slice: usize, group: u32, sums: Resource, caps: &DeviceCaps) -> Dispatch {
+    let (quads, slices) = (quads(op), op.window().taps().div_ceil(slice));
+    let params =
+        epilogue(op, None, |epilogue| Params { slice: slice as u32, slices: slices as u32, ..params(op, epilogue) });
+    let program = link(Program::new(&program::POOL_PARTIAL), op, group);
+    let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, sums)];
+    let groups = (quads * slices).div_ceil(group as usize);
+    Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+        .operations([op.output_type().shape().elements(), op.window().taps()])
 }
 
 /// The parameters of a window.
@@ -178,7 +203,8 @@ fn pooled(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &Devi
     })
 }
 
-fn sums_floats(op: &Pool) -> bool {
+/// True for an average that is summed in floats, in an order.
+pub(super) fn sums_floats(op: &Pool) -> bool {
     let floats = matches!(op.arithmetic(), QuantizedArithmetic::QOperator | QuantizedArithmetic::Qdq);
     op.kind() == PoolKind::Average && floats
 }
@@ -211,12 +237,7 @@ fn sliced(
         storing(program, op, &params, epilogue, Resource::Scratch(0), groups, caps)
     });
     for (candidate, group) in candidates.iter_mut().zip(line_groups(caps)) {
-        let program = link(Program::new(&program::POOL_PARTIAL), op, group);
-        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
-        let groups = (quads * slices).div_ceil(group as usize);
-        let partial = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations([op.output_type().shape().elements(), op.window().taps()]);
-        candidate.dispatches.insert(0, partial);
+        candidate.dispatches.insert(0, partial_sums(op, slice, group, Resource::Scratch(0), caps));
         candidate.scratch.push(4 * quads * slices);
     }
     candidates

@@ -234,6 +234,11 @@ parts! {
         POOL_PARTIAL = "elementwise/pool_partial";
         POOL_TOTAL = "elementwise/pool_total";
         TABLE = "elementwise/table";
+        CHANNEL_GATE = "elementwise/channel_gate";
+        CHANNEL_GATE_MEAN = "elementwise/channel_gate_mean";
+        CHANNEL_GATE_MEAN_FLOATS = "elementwise/channel_gate_mean_floats";
+        CHANNEL_GATE_PIXELS = "elementwise/channel_gate_pixels";
+        CHANNEL_GATE_SLICES = "elementwise/channel_gate_slices";
         "math/multiply_wide";
         "math/float_bits";
         "math/nearest_step";

@@ -59,8 +59,13 @@ impl Lowering<'_> {
                 whole(self.product_of((a, None), b, None, Output::Accumulator)?)
             }
             "com.microsoft.QGemm" => {
-                let (a, b) =
-                    (self.scaled(node, 0, 1, 0)?, self.scaled(node, 3, 4, if is_transposed(node) { 0 } else { 1 })?);
+                let (value, scales) = (self.value(node, 0)?, self.known(node, 1, "scale")?);
+                // The product's scale is alpha times that of A, times that of B.
+                let alpha = node.float("alpha", 1.0);
+                let scales = Array::reals(scales.dims.clone(), scales.as_reals()?.iter().map(|x| alpha * x).collect());
+                let zero_points = self.optional(node, 2)?;
+                let a = self.with_scales(value, &scales, zero_points.as_ref(), 0)?;
+                let b = self.scaled(node, 3, 4, if is_transposed(node) { 0 } else { 1 })?;
                 let bias = self.optional(node, 6)?;
                 let output = match node.input_name(7) {
                     Some(_) => self.requantization(node, 7)?.into(),
@@ -422,7 +427,8 @@ impl Lowering<'_> {
         };
         let mut product = Matmul::new(self.type_of(lhs).clone(), factor).output(output);
         if let Some(bias) = bias {
-            product = product.bias(bias_vector(bias)?);
+            let is_matrix = bias.dims.len() == 2 && bias.dims[0] > 1;
+            product = product.bias(if is_matrix { (*bias.tensor()?).clone() } else { bias_vector(bias)? });
         }
         if let Some(parameters) = parameters {
             product = product.dynamic_lhs(DynamicGranularity::Tensor);
@@ -441,7 +447,11 @@ impl Lowering<'_> {
         output: Output,
     ) -> Result<Placed> {
         let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
-        require!(alpha == 1.0 && beta == 1.0, "alpha is {alpha} and beta {beta}, which codes can't be multiplied with");
+        let in_scale = node.op_type == "QGemm";
+        require!(
+            (alpha == 1.0 || in_scale) && beta == 1.0,
+            "alpha is {alpha} and beta {beta}, which codes can't be multiplied with"
+        );
         let turned = |codes: Codes, turns: bool| -> Result<Codes> {
             Ok(match (codes, turns) {
                 (Codes::Known(tensor), true) => {

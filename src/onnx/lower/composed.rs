@@ -5,7 +5,7 @@ use super::{Lowering, Value};
 use crate::error::{Result, refuse, require};
 use crate::network::axis_of;
 use crate::numeric::DType;
-use crate::onnx::array::{Array, Element};
+use crate::onnx::array::{Array, Data, Element};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{Arithmetic, Function, LayerNorm, Reduce, Reduction, Slice, TopK};
@@ -16,15 +16,20 @@ impl Lowering<'_> {
     pub(super) fn composed(&mut self, node: &NodeProto) -> Result<Option<Vec<Value>>> {
         let made = match &*node.op() {
             "CastLike" => {
-                let like = match self.value(node, 1)? {
-                    Value::Placed(like) => self.type_of(like.value).dtype(),
-                    _ => refuse!("the type that it casts to is not known"),
-                };
-                let to = match like {
+                let of = |dtype: DType| match dtype {
                     DType::Float32 => Element::Float,
                     DType::Float16 => Element::Float16,
                     DType::Int32 => Element::Int32,
                     other => Element::Code(other),
+                };
+                let initializer = node.input_name(1).and_then(|name| self.initializers.get(name));
+                let initializer = initializer.map(|tensor| tensor.data_type);
+                let to = match (initializer, self.value(node, 1)?) {
+                    (Some(data_type), _) => Element::of(data_type)?,
+                    (None, Value::Placed(like)) => of(self.type_of(like.value).dtype()),
+                    (None, Value::Known(Array { data: Data::Codes(tensor), .. })) => of(tensor.dtype()),
+                    (None, Value::Known(Array { data: Data::Reals(_), .. }) | Value::Dequantized(_)) => Element::Float,
+                    _ => refuse!("the type that it casts to is not known"),
                 };
                 self.cast(node, to)?
             }

@@ -14,10 +14,11 @@ use crate::onnx::array::{Array, Data, Element};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape;
 use crate::ops::{
-    ArgMax, Arithmetic, Cast, Dequantize, FloatBinary, FloatMatmul, FloatUnary, Function, LayerNorm, Linear, Op,
-    Operand as Factor, Reduce, Reduction, Select, Softmax, Unfold,
+    ArgMax, Arithmetic, Cast, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatMatmul,
+    FloatUnary, Function, Gather, LayerNorm, Linear, Op, Operand as Factor, Reduce, Reduction, Select, Softmax, Unfold,
 };
-use crate::tensor::{Quantization, Tensor, TensorType};
+use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
+use crate::weights::PackedWeights;
 
 impl Lowering<'_> {
     /// The outputs of a node in float32.
@@ -84,6 +85,7 @@ impl Lowering<'_> {
                 self.plain(value)
             }
             "com.microsoft.MatMulNBits" => self.matmul_n_bits(node)?,
+            "com.microsoft.GatherBlockQuantized" => self.gather_block_quantized(node)?,
             other => refuse!("there is no op for {other}"),
         };
         Ok(vec![Value::Placed(made)])
@@ -537,20 +539,107 @@ impl Lowering<'_> {
             Some(Data::Reals(values)) => Some(FileArray::new(ElementType::Float32, [values.len()], &zero_bytes)?),
             _ => None,
         };
-        require!(node.input_name(4).is_none(), "its columns have an order of their own (g_idx)");
+        let groups = self.optional(node, 4)?.map(|groups| groups.as_integers()).transpose()?;
+        let group_bytes: Vec<u8> = groups.iter().flatten().flat_map(|&group| (group as i32).to_le_bytes()).collect();
+        let groups =
+            groups.map(|groups| FileArray::new(ElementType::Int32, [groups.len()], &group_bytes)).transpose()?;
         let bits = usize::try_from(node.int("bits", 4)).unwrap_or(0);
-        let weights = MatMulNBits::new([size("N"), size("K")], bits, size("block_size"), &bytes, scales);
-        let weights = weights.with_zero_points(zeros).weights()?;
+        let block_size = size("block_size");
+        let weights = MatMulNBits::new([size("N"), size("K")], bits, block_size, &bytes, scales);
+        let weights = weights.with_zero_points(zeros).with_g_idx(groups).weights()?;
         let x = self.numbers(node, 0)?;
         let x = self.in_rows(&x)?;
-        let product = Linear::new(self.type_of(x).clone(), weights);
+        let mut inputs = vec![x];
+        // At level 4 ONNX Runtime quantizes blocks of the rows to int8, too.
+        let granularity = DynamicGranularity::Group(block_size);
+        let in_codes = self.is_optimized() && node.int("accuracy_level", 0) == 4;
+        if in_codes {
+            let quantize = DynamicQuantize::new(self.type_of(x).clone(), DType::Int8, granularity).symmetric();
+            inputs = self.graph.add_all(quantize.build()?, &inputs)?;
+        }
+        let product = Linear::new(self.type_of(inputs[0]).clone(), weights);
+        let product = if in_codes { product.dynamic_lhs(granularity) } else { product };
         let product = match self.optional(node, 5)? {
             Some(bias) => product.bias(Tensor::new([size("N")], bias.as_reals()?)?),
             None => product,
         };
-        let value = self.graph.add(product.build()?, &[x])?;
+        let value = self.graph.add(product.build()?, &inputs)?;
         Ok(self.plain(value))
     }
+
+    /// Slices of codes that share scales in blocks, as numbers. Rows of a matrix stay codes in the graph.
+    fn gather_block_quantized(&mut self, node: &NodeProto) -> Result<Placed> {
+        let codes = self.codes_in_blocks(node)?;
+        let rank = codes.dims().len();
+        let axis = axis_of(node.int("gather_axis", 0), rank)?;
+        let along_rows = rank == 2 && axis == 0 && axis_of(node.int("quantize_axis", 1), rank)? == 1;
+        let indices = match self.value(node, 1)? {
+            Value::Known(array) => {
+                let places = shape::indices(&array.as_integers()?, codes.dims()[axis])?;
+                Value::Known(Array::integers(array.dims, places.into_iter().map(|place| place as i64).collect()))
+            }
+            other => other,
+        };
+        let indices = self.real(&indices)?;
+        let indices = self.in_rows(&indices)?;
+        if along_rows && let Ok(weights) = PackedWeights::from_tensor(&codes) {
+            let rows = Embedding::new(self.type_of(indices).clone(), weights).build()?;
+            let value = self.graph.add(rows, &[indices])?;
+            return Ok(self.plain(value));
+        }
+        let rows = self.graph.constant(codes.dequantize()?);
+        let op = Gather::new(self.type_of(rows).clone(), axis, self.type_of(indices).clone())?;
+        let value = self.graph.add(op, &[rows, indices])?;
+        Ok(self.plain(value))
+    }
+
+    /// The data of `GatherBlockQuantized`. Bytes hold two codes of 4 bits, or four of 2, the lowest bits first.
+    fn codes_in_blocks(&mut self, node: &NodeProto) -> Result<Tensor> {
+        let size = usize::try_from(node.int("block_size", 128)).unwrap_or(0);
+        require!(size > 0, "its block_size is {}", node.int("block_size", 128));
+        let (data, scales) = (self.known(node, 0, "data")?, self.known(node, 2, "scales")?);
+        let zeros = self.optional(node, 3)?;
+        let data = data.as_codes()?.clone();
+        let bits = match data.dtype() {
+            DType::Uint8 => usize::try_from(node.int("bits", 4)).unwrap_or(0),
+            dtype => dtype.bits(),
+        };
+        require!(matches!(bits, 2 | 4 | 8), "its codes have {bits} bits in place of 2, 4 or 8");
+        let in_bytes = data.dtype() == DType::Uint8 && bits < 8;
+        let mut dims = data.dims().to_vec();
+        let Some(last) = dims.last_mut() else { refuse!("its data is a scalar") };
+        let (mut dtype, mut codes) = (data.dtype(), data.codes()?);
+        if in_bytes {
+            *last = shape::checked_product(&[*last, 8 / bits])?;
+            dtype = if bits == 4 { DType::Uint4 } else { DType::Uint2 };
+            codes = unpacked(&codes, bits, *last);
+        }
+        let axis = axis_of(node.int("quantize_axis", 1), dims.len())?;
+        let mut blocks = dims.clone();
+        blocks[axis] = dims[axis].div_ceil(size);
+        require!(scales.dims == blocks, "its scales are {:?}, but blocks of {size} are {blocks:?}", scales.dims);
+        let zeros = match zeros {
+            Some(zeros) => {
+                let zeros = zeros.as_codes()?.codes()?;
+                let columns = blocks[blocks.len() - 1];
+                if in_bytes { unpacked(&zeros, bits, columns) } else { zeros }
+            }
+            None if data.dtype() == DType::Uint8 => vec![1 << (bits - 1)],
+            None => vec![0],
+        };
+        let count = scales.elements();
+        require!(zeros.len() == 1 || zeros.len() == count, "there are {} zero points for {count} scales", zeros.len());
+        let quantization = Quantization::new(Granularity::Blocks { axis, size }, scales.as_reals()?, zeros);
+        Tensor::from_codes(TensorType::new(dtype, dims)?, codes).quantized(quantization)
+    }
+}
+
+/// The codes in bytes, in rows of so many.
+fn unpacked(bytes: &[i32], bits: usize, columns: usize) -> Vec<i32> {
+    let each = 8 / bits;
+    let code = |byte: i32, place: usize| (byte >> (bits * place)) & ((1 << bits) - 1);
+    let rows = bytes.chunks(columns.div_ceil(each).max(1));
+    rows.flat_map(|row| row.iter().flat_map(|&byte| (0..each).map(move |i| code(byte, i))).take(columns)).collect()
 }
 
 /// The function of two numbers that an op is.

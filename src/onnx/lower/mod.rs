@@ -25,7 +25,7 @@ use crate::network::axis_of;
 use crate::network::{Network, Port, Problem, refuse_all};
 use crate::numeric::DType;
 use crate::ops::{Dequantize, Quantize, Requantization};
-use crate::plan::{Graph, Value as GraphValue};
+use crate::plan::{Extent, Graph, Value as GraphValue};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 use dynamic::Dynamic;
 use layout::{Operand, Placed};
@@ -79,6 +79,10 @@ pub(super) struct Lowering<'a> {
     arranged: HashMap<(GraphValue, Vec<usize>, Vec<usize>), GraphValue>,
     /// The numbers of codes that were dequantized.
     reals: HashMap<GraphValue, GraphValue>,
+    /// The extents of dimensions, by name.
+    extents: HashMap<String, Extent>,
+    /// Known values that differ at other extents of the graph.
+    of_extent: HashSet<String>,
     problems: Vec<Problem>,
     /// False in a graph that computes a constant.
     folds: bool,
@@ -125,6 +129,8 @@ impl<'a> Lowering<'a> {
             done: HashSet::new(),
             arranged: HashMap::new(),
             reals: HashMap::new(),
+            extents: HashMap::new(),
+            of_extent: HashSet::new(),
             problems: Vec::new(),
             folds: false,
             budget: MOST_KNOWN,
@@ -134,7 +140,10 @@ impl<'a> Lowering<'a> {
     /// The graph of all nodes.
     pub(super) fn run(mut self, proto: &'a GraphProto) -> Result<Network> {
         let mut inputs = Vec::new();
-        for input in proto.input.iter().filter(|input| !self.initializers.contains_key(&*input.name)) {
+        for input in &proto.input {
+            if self.initializers.contains_key(&*input.name) {
+                continue;
+            }
             if let Some(value) = self.options.values.get(&input.name) {
                 let element = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(0, |t| t.elem_type);
                 let array = match Element::of(element)? {
@@ -147,8 +156,11 @@ impl<'a> Lowering<'a> {
                 self.values.insert(input.name.clone(), Value::Known(array));
                 continue;
             }
-            let tensor_type = self.input_type(input)?;
-            let value = self.graph.input(tensor_type.clone());
+            let (tensor_type, following) = self.input_type(input)?;
+            let value = match following.is_empty() {
+                false => self.graph.dynamic_input(tensor_type.clone(), following)?,
+                true => self.graph.input(tensor_type.clone()),
+            };
             self.graph.name(value, &*input.name)?;
             inputs.push(Port::new(&input.name, tensor_type));
             let placed = self.plain(value);
@@ -210,33 +222,50 @@ impl<'a> Lowering<'a> {
         Ok(Network { graph: self.graph, inputs, outputs })
     }
 
-    /// The type of an input of the ONNX graph.
-    fn input_type(&self, input: &ValueInfoProto) -> Result<TensorType> {
+    /// The type of an input of the ONNX graph, and the dimensions that follow extents.
+    fn input_type(&mut self, input: &ValueInfoProto) -> Result<(TensorType, Vec<(usize, Extent)>)> {
         let of_input = |reason: String| Error::Request(format!("the input {}: {reason}", input.name));
         let Some(tensor) = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
             return Err(of_input("it is no tensor".into()));
         };
         let dtype = Element::of(tensor.elem_type).and_then(Element::dtype).map_err(|e| of_input(e.to_string()))?;
         if let Some(dims) = self.options.shapes.get(&input.name) {
-            return TensorType::new(dtype, dims.clone());
+            return Ok((TensorType::new(dtype, dims.clone())?, vec![]));
         }
         let Some(shape) = &tensor.shape else {
             return Err(of_input("it has no shape: give it with Options::with_shape".into()));
         };
-        let mut dims = Vec::new();
+        let (mut dims, mut following) = (Vec::new(), Vec::new());
         for (axis, dim) in shape.dim.iter().enumerate() {
-            dims.push(match (dim.dim_value, dim.dim_param.as_deref()) {
+            let name = dim.dim_param.as_deref().filter(|name| dim.dim_value.is_none() && !name.is_empty());
+            dims.push(match (dim.dim_value, name) {
                 (Some(value), _) if value >= 0 => value as usize,
+                (_, Some(name)) if self.options.extents.contains_key(name) => {
+                    let most = self.options.extents[name];
+                    following.push((axis, self.extent(name, most)?));
+                    most
+                }
                 (_, Some(name)) if self.options.dimensions.contains_key(name) => self.options.dimensions[name],
-                (_, Some(name)) if !name.is_empty() => {
+                (_, Some(name)) => {
                     return Err(of_input(format!(
-                        "its dimension {axis} is {name}: give it with Options::with_dimension, or all with Options::with_shape"
+                        "its dimension {axis} is {name}: give it with Options::with_dimension, or the most of it with \
+                         Options::with_extent, or all with Options::with_shape"
                     )));
                 }
                 _ => return Err(of_input(format!("its dimension {axis} is open: give all with Options::with_shape"))),
             });
         }
-        TensorType::new(dtype, dims)
+        Ok((TensorType::new(dtype, dims)?, following))
+    }
+
+    /// The extent of dimensions of this name.
+    fn extent(&mut self, name: &str, most: usize) -> Result<Extent> {
+        if let Some(&extent) = self.extents.get(name) {
+            return Ok(extent);
+        }
+        let extent = self.graph.extent(name, most)?;
+        self.extents.insert(name.to_string(), extent);
+        Ok(extent)
     }
 
     fn problem(&self, index: usize, node: &NodeProto, error: &Error) -> Problem {
@@ -266,8 +295,20 @@ impl<'a> Lowering<'a> {
         if op == "Constant" {
             return Ok(vec![Value::Known(constant(node)?)]);
         }
+        let of_extent = self.reads_extent(node);
         if let Some(values) = self.known_outputs(node)? {
+            if of_extent.is_some() {
+                self.of_extent.extend(node.output.iter().cloned());
+            }
             return Ok(values);
+        }
+        if let Some((name, index)) = of_extent {
+            // A graph checks that dimensions stay in proportion.
+            require!(
+                op == "Reshape" && index == 1,
+                "its input {name} differs at other extents, which only a Reshape can follow: give the dimension with \
+                 Options::with_dimension"
+            );
         }
         match &*op {
             "DequantizeLinear" | "com.microsoft.DequantizeLinear" => return Ok(vec![self.dequantize(node)?]),
@@ -277,6 +318,19 @@ impl<'a> Lowering<'a> {
                 let dims = self.dims_of_value(&value)?;
                 let (start, end) = (node.int("start", 0), node.int("end", dims.len() as i64));
                 let (begin, sizes, _) = super::shape::slice(&[dims.len()], &[start], &[end], None, None)?;
+                let is_dynamic = match &value {
+                    Value::Placed(x) | Value::Dequantized(Codes::Placed(x)) => {
+                        let part = begin[0]..begin[0] + sizes[0];
+                        x.order
+                            .iter()
+                            .enumerate()
+                            .any(|(at, axis)| part.contains(axis) && self.graph.is_open(x.value, at))
+                    }
+                    _ => false,
+                };
+                if is_dynamic {
+                    self.of_extent.extend(node.output.iter().cloned());
+                }
                 let part = dims[begin[0]..begin[0] + sizes[0]].iter().map(|&d| d as i64).collect::<Vec<_>>();
                 return Ok(vec![Value::Known(Array::integers([part.len()], part))]);
             }
@@ -304,6 +358,12 @@ impl<'a> Lowering<'a> {
             return Ok(values);
         }
         self.floats(node)
+    }
+
+    /// The first input that differs at other extents, and its place.
+    fn reads_extent(&self, node: &NodeProto) -> Option<(String, usize)> {
+        let index = node.input.iter().position(|name| self.of_extent.contains(name))?;
+        Some((node.input[index].clone(), index))
     }
 
     /// The outputs of a node that moves elements, of numbers, raw codes or codes of numbers.
