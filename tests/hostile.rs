@@ -221,11 +221,13 @@ fn shapes_alone_cost_nothing() {
         let all = Padding::Explicit { begin: vec![1000; 2], end: vec![1000; 2] };
         Pool::average(codes(&[1, 2500, 2500, 1])?, [2500, 2500]).padding(all).output(stage()?).build()
     });
-    judge.check("a gate of everything", || {
-        let pool = Pool::global_average(codes(&[1, 4096, 4096, 1])?).output(stage()?).build()?;
-        let pixel = Op::from(pool.clone()).outputs()[0].clone();
-        ChannelGate::new(pool, vec![Conv::new(pixel, few(&[1, 1, 1, 1])?).output(stage()?).build()?])
-    });
+    for (name, image) in [("a gate of everything", [1, 4096, 4096, 1]), ("gates of images", [1 << 20, 8, 8, 1])] {
+        judge.check(name, || {
+            let pool = Pool::global_average(codes(&image)?).output(stage()?).build()?;
+            let pixel = Op::from(pool.clone()).outputs()[0].clone();
+            ChannelGate::new(pool, vec![Conv::new(pixel, few(&[1, 1, 1, 1])?).output(stage()?).build()?])
+        });
+    }
     judge.check("pooled pixels", || Pool::max(image()?, [2, 2]).build());
     judge.check("patches", || Unfold::new(codes(&[1, SIDE, SIDE / 9, 1])?, [3, 3]).build());
     judge.check("patches of reals", || {
