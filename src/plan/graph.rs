@@ -396,6 +396,11 @@ impl Graph {
         followed(values.iter().flat_map(|value| &self.dims[value.index]))
     }
 
+    /// The extents that dimensions of a value after the first follow, by index.
+    pub(super) fn followed_inside(&self, value: Value) -> Vec<usize> {
+        followed(self.dims[value.index].iter().skip(1))
+    }
+
     /// The type of a value where the extents have these sizes.
     pub(super) fn type_at(&self, value: Value, sizes: &[usize]) -> Result<TensorType> {
         let (most, dims) = (&self.types[value.index], &self.dims[value.index]);

@@ -318,13 +318,19 @@ impl Needs {
             sizes[extent] = size;
             sizes
         };
-        // Sums over extents pack vectors that are not whole: their size depends on the extent modulo sixteen.
-        let packs = step.op.inputs_by_row().is_none();
+        // Sums over extents pack vectors that are not whole: their size depends on the extent modulo sixteen. Rows that are divided are
+        // not summed.
+        let by_row = step.op.inputs_by_row().unwrap_or_default();
+        let packed = |(i, &value): (usize, &Value)| match by_row.get(i) {
+            Some(true) => graph.followed_inside(value),
+            _ => graph.followed(&[value]),
+        };
+        let packed: HashSet<usize> = step.inputs.iter().enumerate().flat_map(packed).collect();
         let mut corners = vec![largest.clone()];
         for &extent in &followed {
             let most = largest[extent];
             let mut some = vec![1, most / 2, most];
-            if packs {
+            if packed.contains(&extent) {
                 some.extend([most - most % 16, most - most % 4, most - 1]);
             }
             some.sort_unstable();
@@ -339,7 +345,7 @@ impl Needs {
         // Otherwise larger extents need more, unless a kernel becomes illegal at them: then all sizes are asked for.
         for &extent in &followed {
             let most = largest[extent];
-            let sizes = match (covers_all, packs) {
+            let sizes = match (covers_all, packed.contains(&extent)) {
                 (true, false) => continue,
                 (true, true) => most.saturating_sub(15)..most,
                 (false, _) => 0..most,
