@@ -139,6 +139,7 @@ impl PostOp {
             Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
                 matches!(self, Self::Table(_) | Self::Add(..))
             }
+            #[cfg(feature = "float")]
             Op::ChannelGate(_) => matches!(self, Self::Table(_)),
             #[cfg(feature = "float")]
             Op::FloatMatmul(_) => self.follows_product(),

@@ -12,6 +12,7 @@ mod attention;
 mod binary;
 mod block;
 mod cast;
+#[cfg(feature = "float")]
 mod channel_gate;
 mod concat;
 mod conv;
@@ -93,6 +94,7 @@ pub use binary::{AddBuilder, MultiplyBuilder};
 pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;
+#[cfg(feature = "float")]
 pub(crate) use channel_gate::layer_output;
 pub use concat::ConcatBuilder;
 pub(crate) use concat::Joined;
@@ -241,7 +243,6 @@ ops! {
         dynamic: DynamicQuantize;
         binary: Add, Multiply;
         pool: Pool;
-        channel_gate: ChannelGate;
         table: Table;
         cast: Cast;
         block: BlockQuantize, BlockDequantize;
@@ -257,6 +258,7 @@ ops! {
         resize: Resize;
     }
     cfg(feature = "float") {
+        channel_gate: ChannelGate;
         quantized_softmax: QuantizedSoftmax;
         float_matmul: FloatMatmul;
         select: Select;
@@ -413,6 +415,7 @@ impl Op {
             Self::Add(op) => op.clamped(low, high).into(),
             Self::Multiply(op) => op.clamped(low, high).into(),
             Self::Pool(op) => op.clamped(low, high)?.into(),
+            #[cfg(feature = "float")]
             Self::ChannelGate(op) => op.clamped(low, high)?.into(),
             #[cfg(feature = "float")]
             Self::QuantizedSoftmax(op) => op.clamped(low, high).into(),

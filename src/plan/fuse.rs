@@ -12,7 +12,9 @@ use super::fuse_layers::{fuse_layers, rotated_append};
 use super::graph::{Graph, Merged, Step, Value};
 use super::tabulate::{tabulate, without_identities};
 use crate::kernels::Dispatch;
-use crate::ops::{ChannelGate, Fused, Op, Table, Transpose};
+#[cfg(feature = "float")]
+use crate::ops::ChannelGate;
+use crate::ops::{Fused, Op, Table, Transpose};
 use crate::tensor::TensorType;
 
 /// The steps that the outputs need, fused if a device with these caps can launch the result.
@@ -134,7 +136,11 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
     if let Some(op) = requantized {
         return Some((op, first.inputs.clone()));
     }
-    if let Some(op) = converted(&first.op, &then.op).or_else(|| gate(&first.op, &then.op)) {
+    if let Some(op) = converted(&first.op, &then.op) {
+        return Some((op, first.inputs.clone()));
+    }
+    #[cfg(feature = "float")]
+    if let Some(op) = gate(&first.op, &then.op) {
         return Some((op, first.inputs.clone()));
     }
     #[cfg(feature = "transformer")]
@@ -168,9 +174,11 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
 }
 
 /// The most products of a layer for an image that one workgroup computes faster than a launch of its own would.
+#[cfg(feature = "float")]
 const GATE_PRODUCTS: usize = 1 << 16;
 
 /// The gate of channels that an average of an image and a convolution of its pixel are, or a gate and another convolution.
+#[cfg(feature = "float")]
 fn gate(first: &Op, then: &Op) -> Option<Op> {
     let Op::Conv(layer) = then else { return None };
     if layer.weights().tensor_type().shape().elements() > GATE_PRODUCTS {

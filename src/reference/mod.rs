@@ -13,6 +13,7 @@ mod binary;
 mod block;
 mod bound;
 mod cast;
+#[cfg(feature = "float")]
 mod channel_gate;
 mod concat;
 mod conv;

@@ -4,6 +4,7 @@
 pub(super) mod arg_max;
 pub(super) mod binary;
 pub(super) mod broadcast;
+#[cfg(feature = "float")]
 pub(super) mod channel_gate;
 pub(super) mod float_binary;
 #[cfg(feature = "float")]

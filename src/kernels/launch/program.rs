@@ -234,11 +234,6 @@ parts! {
         POOL_PARTIAL = "elementwise/pool_partial";
         POOL_TOTAL = "elementwise/pool_total";
         TABLE = "elementwise/table";
-        CHANNEL_GATE = "elementwise/channel_gate";
-        CHANNEL_GATE_MEAN = "elementwise/channel_gate_mean";
-        CHANNEL_GATE_MEAN_FLOATS = "elementwise/channel_gate_mean_floats";
-        CHANNEL_GATE_PIXELS = "elementwise/channel_gate_pixels";
-        CHANNEL_GATE_SLICES = "elementwise/channel_gate_slices";
         "math/multiply_wide";
         "math/float_bits";
         "math/nearest_step";
@@ -271,6 +266,11 @@ parts! {
         FLOAT_POOL = "elementwise/float_pool";
         ROW_LANES = "elementwise/row_lanes";
         SOFTMAX = "elementwise/softmax";
+        CHANNEL_GATE = "elementwise/channel_gate";
+        CHANNEL_GATE_MEAN = "elementwise/channel_gate_mean";
+        CHANNEL_GATE_MEAN_FLOATS = "elementwise/channel_gate_mean_floats";
+        CHANNEL_GATE_PIXELS = "elementwise/channel_gate_pixels";
+        CHANNEL_GATE_SLICES = "elementwise/channel_gate_slices";
         QUANTIZED_SOFTMAX = "elementwise/quantized_softmax";
         "elementwise/order_key";
         "elementwise/ranked_pair";
