@@ -9,6 +9,7 @@ mod attention;
 #[cfg(feature = "calibrate")]
 mod calibrate;
 mod class;
+#[cfg(feature = "convolution")]
 mod conv;
 mod convert;
 mod elementwise;

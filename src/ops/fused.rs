@@ -136,10 +136,14 @@ impl PostOp {
     fn follows(&self, first: &Op) -> bool {
         match first {
             Op::Transpose(_) => matches!(self, Self::Quantize(_) | Self::Dequantize(_)),
-            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
+            Op::Matmul(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Add(_) => {
                 matches!(self, Self::Table(_) | Self::Add(..))
             }
-            #[cfg(feature = "float")]
+            #[cfg(feature = "convolution")]
+            Op::Conv(_) | Op::Pool(_) => {
+                matches!(self, Self::Table(_) | Self::Add(..))
+            }
+            #[cfg(feature = "convolution")]
             Op::ChannelGate(_) => matches!(self, Self::Table(_)),
             #[cfg(feature = "float")]
             Op::FloatMatmul(_) => self.follows_product(),

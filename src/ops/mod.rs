@@ -12,9 +12,10 @@ mod attention;
 mod binary;
 mod block;
 mod cast;
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 mod channel_gate;
 mod concat;
+#[cfg(feature = "convolution")]
 mod conv;
 #[cfg(feature = "train")]
 mod cross_entropy;
@@ -51,6 +52,7 @@ mod observe;
 mod optimizer_step;
 mod output;
 mod pad;
+#[cfg(feature = "convolution")]
 mod pool;
 mod quantize;
 #[cfg(feature = "transformer")]
@@ -81,6 +83,7 @@ mod table;
 #[cfg(feature = "float")]
 mod top_k;
 mod transpose;
+#[cfg(feature = "convolution")]
 mod unfold;
 mod window;
 
@@ -94,10 +97,11 @@ pub use binary::{AddBuilder, MultiplyBuilder};
 pub(crate) use binary::{Addition, Binary, CommonScale};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 pub(crate) use channel_gate::layer_output;
 pub use concat::ConcatBuilder;
 pub(crate) use concat::Joined;
+#[cfg(feature = "convolution")]
 pub use conv::ConvBuilder;
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantizeBuilder};
@@ -135,6 +139,7 @@ pub use optimizer_step::{OptimizerRule, OptimizerStepBuilder};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
 pub use pad::PadMode;
+#[cfg(feature = "convolution")]
 pub use pool::{PoolBuilder, PoolKind};
 pub use quantize::{DequantizeBuilder, QuantizeBuilder};
 pub use quantized_arithmetic::QuantizedArithmetic;
@@ -151,6 +156,7 @@ pub use softmax::SoftmaxBuilder;
 pub(crate) use table::code_of;
 #[cfg(feature = "float")]
 pub use top_k::TopKBuilder;
+#[cfg(feature = "convolution")]
 pub use unfold::UnfoldBuilder;
 pub use window::Padding;
 pub(crate) use window::Window;
@@ -237,18 +243,15 @@ macro_rules! ops {
 ops! {
     cfg(all()) {
         matmul: Matmul;
-        conv: Conv;
         requantize: Requantize;
         quantize: Quantize, Dequantize;
         dynamic: DynamicQuantize;
         binary: Add, Multiply;
-        pool: Pool;
         table: Table;
         cast: Cast;
         block: BlockQuantize, BlockDequantize;
         concat: Concat;
         fused: Fused;
-        unfold: Unfold;
         float_unary: FloatUnary;
         float_binary: FloatBinary;
         transpose: Transpose;
@@ -257,8 +260,13 @@ ops! {
         reshape: Reshape;
         resize: Resize;
     }
-    cfg(feature = "float") {
+    cfg(feature = "convolution") {
+        conv: Conv;
+        pool: Pool;
         channel_gate: ChannelGate;
+        unfold: Unfold;
+    }
+    cfg(feature = "float") {
         quantized_softmax: QuantizedSoftmax;
         float_matmul: FloatMatmul;
         select: Select;
@@ -400,6 +408,7 @@ impl Op {
         let output = match self {
             Self::Fused(op) => return op.first().kept_sums(),
             Self::Matmul(op) if op.lhs().dtype() == DType::Int16 => op.output_type(),
+            #[cfg(feature = "convolution")]
             Self::Conv(op) if op.lhs().dtype() == DType::Int16 => op.output_type(),
             _ => return None,
         };
@@ -410,12 +419,14 @@ impl Op {
     pub(crate) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
         Some(match self {
             Self::Matmul(op) => op.clamped(low, high)?.into(),
+            #[cfg(feature = "convolution")]
             Self::Conv(op) => op.clamped(low, high)?.into(),
             Self::Requantize(op) => op.clamped(low, high).into(),
             Self::Add(op) => op.clamped(low, high).into(),
             Self::Multiply(op) => op.clamped(low, high).into(),
+            #[cfg(feature = "convolution")]
             Self::Pool(op) => op.clamped(low, high)?.into(),
-            #[cfg(feature = "float")]
+            #[cfg(feature = "convolution")]
             Self::ChannelGate(op) => op.clamped(low, high)?.into(),
             #[cfg(feature = "float")]
             Self::QuantizedSoftmax(op) => op.clamped(low, high).into(),
@@ -457,6 +468,7 @@ impl Op {
             Self::Matmul(op) => constant(op.rhs()),
             #[cfg(feature = "float")]
             Self::FloatMatmul(op) => constant(op.rhs()),
+            #[cfg(feature = "convolution")]
             Self::Conv(op) => Some(op.weights().tensor_type().to_string()),
             Self::Fused(op) => op.first().weights_description(),
             #[cfg(feature = "transformer")]

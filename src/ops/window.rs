@@ -25,6 +25,7 @@ pub enum Padding {
 }
 
 /// The options of a builder that has a `window`.
+#[cfg(feature = "convolution")]
 macro_rules! window_options {
     () => {
         /// Steps of the window, one per spatial dimension.
@@ -48,6 +49,7 @@ macro_rules! window_options {
 }
 
 /// The options of a builder of pools.
+#[cfg(feature = "convolution")]
 macro_rules! pool_options {
     () => {
         $crate::ops::window::window_options!();
@@ -67,6 +69,7 @@ macro_rules! pool_options {
     };
 }
 
+#[cfg(feature = "convolution")]
 pub(super) use {pool_options, window_options};
 
 /// A validated window over depth, height and width; fewer spatial dimensions have leading ones.

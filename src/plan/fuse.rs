@@ -12,7 +12,7 @@ use super::fuse_layers::{fuse_layers, rotated_append};
 use super::graph::{Graph, Merged, Step, Value};
 use super::tabulate::{tabulate, without_identities};
 use crate::kernels::Dispatch;
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 use crate::ops::ChannelGate;
 use crate::ops::{Fused, Op, Table, Transpose};
 use crate::tensor::TensorType;
@@ -130,6 +130,7 @@ pub(super) fn launches(op: &Arc<Op>, lists: &CandidateLists<'_>) -> usize {
 fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> {
     let requantized = match (&*first.op, &*then.op) {
         (Op::Matmul(first), Op::Requantize(then)) => first.requantized(then).map(Op::from),
+        #[cfg(feature = "convolution")]
         (Op::Conv(first), Op::Requantize(then)) => first.requantized(then).map(Op::from),
         _ => None,
     };
@@ -139,7 +140,7 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
     if let Some(op) = converted(&first.op, &then.op) {
         return Some((op, first.inputs.clone()));
     }
-    #[cfg(feature = "float")]
+    #[cfg(feature = "convolution")]
     if let Some(op) = gate(&first.op, &then.op) {
         return Some((op, first.inputs.clone()));
     }
@@ -174,11 +175,11 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
 }
 
 /// The most products of a layer for an image that one workgroup computes faster than a launch of its own would.
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 const GATE_PRODUCTS: usize = 1 << 16;
 
 /// The gate of channels that an average of an image and a convolution of its pixel are, or a gate and another convolution.
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 fn gate(first: &Op, then: &Op) -> Option<Op> {
     let Op::Conv(layer) = then else { return None };
     if layer.weights().tensor_type().shape().elements() > GATE_PRODUCTS {

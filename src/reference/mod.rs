@@ -13,9 +13,10 @@ mod binary;
 mod block;
 mod bound;
 mod cast;
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 mod channel_gate;
 mod concat;
+#[cfg(feature = "convolution")]
 mod conv;
 #[cfg(feature = "train")]
 mod cross_entropy;
@@ -52,6 +53,7 @@ mod observe;
 mod optimizer_step;
 mod output;
 mod pad;
+#[cfg(feature = "convolution")]
 mod pool;
 mod quantize;
 #[cfg(feature = "transformer")]
@@ -81,6 +83,7 @@ mod table;
 #[cfg(feature = "float")]
 mod top_k;
 mod transpose;
+#[cfg(feature = "convolution")]
 mod unfold;
 
 use crate::error::Result;

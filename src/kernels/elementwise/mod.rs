@@ -4,7 +4,7 @@
 pub(super) mod arg_max;
 pub(super) mod binary;
 pub(super) mod broadcast;
-#[cfg(feature = "float")]
+#[cfg(feature = "convolution")]
 pub(super) mod channel_gate;
 pub(super) mod float_binary;
 #[cfg(feature = "float")]
@@ -12,6 +12,7 @@ pub(super) mod float_pool;
 pub(super) mod float_unary;
 #[cfg(feature = "float")]
 pub(super) mod layer_norm;
+#[cfg(feature = "convolution")]
 pub(super) mod pool;
 #[cfg(feature = "float")]
 pub(super) mod quantized_softmax;

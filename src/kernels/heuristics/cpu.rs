@@ -2,9 +2,12 @@
 //! (benches/NOTES.md).
 
 use super::super::DeviceCaps;
+#[cfg(feature = "convolution")]
 use super::super::conv::loops::{ConvKernel, Loop};
 use super::super::gemm::tiling::{Tile, Tiling};
-use crate::ops::{Conv, Sizes};
+#[cfg(feature = "convolution")]
+use crate::ops::Conv;
+use crate::ops::Sizes;
 
 /// Cost of loading an operand from a row of weights or of lhs, in products.
 const LOAD_WEIGHTS: f64 = 5.0;
@@ -76,6 +79,7 @@ const DEPTHWISE_LOAD: f64 = 0.9;
 const DEPTHWISE_TAP: f64 = 2.3;
 
 /// Estimated cost of a convolution, in the unit of [`matmul_cost`].
+#[cfg(feature = "convolution")]
 pub(super) fn conv_cost(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &DeviceCaps) -> f64 {
     let (window, channels) = (op.window(), op.channels_per_group());
     let [taps, columns] = [window.taps(), window.kernel[2]];
@@ -114,6 +118,7 @@ const UNFOLD_IN_WORDS: f64 = 250.0;
 const UNFOLD_IN_BYTES: f64 = 290.0;
 
 /// Estimated cost of unfolding the patches of a convolution for a product of these sizes, and of the launches after the first.
+#[cfg(feature = "convolution")]
 pub(super) fn unfold_cost(op: &Conv, Sizes { m, k, .. }: Sizes, launches: usize) -> f64 {
     let each = if op.channels_per_group().is_multiple_of(4) { UNFOLD_IN_WORDS } else { UNFOLD_IN_BYTES };
     each * (m * k) as f64 + launches.saturating_sub(1) as f64 * LAUNCH

@@ -11,9 +11,12 @@
 //! ```
 
 use super::super::DeviceCaps;
+#[cfg(feature = "convolution")]
 use super::super::conv::loops::{ConvKernel, Loop};
 use super::super::gemm::tiling::{Tile, Tiling};
-use crate::ops::{Conv, Sizes};
+#[cfg(feature = "convolution")]
+use crate::ops::Conv;
+use crate::ops::Sizes;
 
 /// Cycles until a load from device memory returns.
 const LATENCY: f64 = 600.0;
@@ -170,6 +173,7 @@ impl Turn {
     }
 
     /// A loop of convolutions that finds its taps. `None` for depthwise convolutions, whose loops have no columns.
+    #[cfg(feature = "convolution")]
     fn of_conv(of: Loop, weight_bits: usize) -> Option<Self> {
         let codes = Self::codes(weight_bits);
         match of {
@@ -270,6 +274,7 @@ const DEPTHWISE_TAP: f64 = 7.0;
 const ROW_OF_TAPS: f64 = 0.68;
 
 /// Estimated cycles of a convolution.
+#[cfg(feature = "convolution")]
 pub(super) fn conv_time(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &DeviceCaps) -> f64 {
     let (window, n) = (op.window(), op.weights().dims()[0]);
     let (taps, channels) = (window.taps(), op.channels_per_group());
@@ -294,6 +299,7 @@ pub(super) fn conv_time(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &D
 
 /// Estimated cycles of unfolding the patches of a convolution for a product of these sizes, and of the launches after the first.
 /// Each code is read, placed by arithmetic that takes as long as moving two bytes, and written.
+#[cfg(feature = "convolution")]
 pub(super) fn unfold_time(Sizes { m, k, .. }: Sizes, launches: usize, caps: &DeviceCaps) -> f64 {
     let scheduler = Scheduler::of(caps);
     let unfolded = scheduler.mean(caps, |number| 4.0 * (m * k) as f64 / scheduler.memory / number);

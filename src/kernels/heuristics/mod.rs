@@ -6,11 +6,14 @@ mod cpu;
 mod gpu;
 
 use super::DeviceCaps;
+#[cfg(feature = "convolution")]
 use super::conv::loops::{ConvKernel, Loop};
 use super::gemm::coop;
 use super::gemm::tiling::Tile;
 use crate::numeric::{DType, sort_indices_by};
-use crate::ops::{Conv, Sizes};
+#[cfg(feature = "convolution")]
+use crate::ops::Conv;
+use crate::ops::Sizes;
 use gpu::{Turn, Work};
 
 /// The tiles of a loop, by the number of rows that they suit, each list in the order of a CPU.
@@ -211,6 +214,7 @@ pub(super) fn gated_tiles(
 }
 
 /// The loops and tiles of a convolution. [`conv_cost`] orders them.
+#[cfg(feature = "convolution")]
 pub(super) fn conv_kernels(op: &Conv, caps: &DeviceCaps) -> Vec<ConvKernel> {
     let kernel = |of: Loop, group, pixels, quads| ConvKernel::new(of, Tile::registers(group, pixels, quads));
     let vecs = |group, pixels, quads| kernel(Loop::Vecs, group, pixels, quads);
@@ -262,6 +266,7 @@ pub(super) fn cheapest_first<T>(candidates: Vec<(f64, T)>) -> Vec<T> {
 }
 
 /// Estimated cost of a kernel of a convolution.
+#[cfg(feature = "convolution")]
 pub(super) fn conv_cost(op: &Conv, kernel: ConvKernel, caps: &DeviceCaps) -> f64 {
     if caps.is_gpu() { gpu::conv_time(op, kernel, caps) } else { cpu::conv_cost(op, kernel, caps) }
 }
@@ -276,6 +281,7 @@ pub(super) fn matmul_cost(sizes: Sizes, weight_bits: usize, tile: Tile, caps: &D
 }
 
 /// Estimated cost of unfolding the patches of a convolution for a product of these sizes, and of the launches after the first.
+#[cfg(feature = "convolution")]
 pub(super) fn unfold_cost(op: &Conv, sizes: Sizes, launches: usize, caps: &DeviceCaps) -> f64 {
     if caps.is_gpu() { gpu::unfold_time(sizes, launches, caps) } else { cpu::unfold_cost(op, sizes, launches) }
 }

@@ -115,19 +115,6 @@ parts! {
         MATMUL_COOP = "gemm/matmul_coop";
         COMBINE_TABLES = "gemm/combine_tables";
         PACK_RHS = "gemm/pack_rhs";
-        "conv/window";
-        "conv/depthwise_codes";
-        "conv/params";
-        "conv/weights_words";
-        UNFOLD = "conv/unfold";
-        CONV = "conv/conv";
-        CONV_WORDS = "conv/conv_words";
-        CONV_WORKGROUP = "conv/conv_workgroup";
-        CONV_GROUPED = "conv/conv_grouped";
-        DEPTHWISE = "conv/depthwise";
-        DEPTHWISE_SUMS_F32 = "conv/depthwise_sums_f32";
-        DEPTHWISE_SUMS_I32 = "conv/depthwise_sums_i32";
-        DEPTHWISE_ROW = "conv/depthwise_row";
         "epilogue/real_value";
         "epilogue/entries";
         "epilogue/tables";
@@ -227,12 +214,6 @@ parts! {
         MULTIPLY = "elementwise/multiply";
         FLOAT_UNARY = "elementwise/float_unary";
         FLOAT_BINARY = "elementwise/float_binary";
-        "elementwise/pool_params";
-        "elementwise/pool_taps";
-        POOL = "elementwise/pool";
-        POOL_FLOATS = "elementwise/pool_floats";
-        POOL_PARTIAL = "elementwise/pool_partial";
-        POOL_TOTAL = "elementwise/pool_total";
         TABLE = "elementwise/table";
         "math/multiply_wide";
         "math/float_bits";
@@ -248,6 +229,32 @@ parts! {
         "math/add_wide";
         "math/float_sqrt";
         "probe/params";
+    }
+    cfg(feature = "convolution") {
+        "conv/window";
+        "conv/depthwise_codes";
+        "conv/params";
+        "conv/weights_words";
+        UNFOLD = "conv/unfold";
+        CONV = "conv/conv";
+        CONV_WORDS = "conv/conv_words";
+        CONV_WORKGROUP = "conv/conv_workgroup";
+        CONV_GROUPED = "conv/conv_grouped";
+        DEPTHWISE = "conv/depthwise";
+        DEPTHWISE_SUMS_F32 = "conv/depthwise_sums_f32";
+        DEPTHWISE_SUMS_I32 = "conv/depthwise_sums_i32";
+        DEPTHWISE_ROW = "conv/depthwise_row";
+        "elementwise/pool_params";
+        "elementwise/pool_taps";
+        POOL = "elementwise/pool";
+        POOL_FLOATS = "elementwise/pool_floats";
+        POOL_PARTIAL = "elementwise/pool_partial";
+        POOL_TOTAL = "elementwise/pool_total";
+        CHANNEL_GATE = "elementwise/channel_gate";
+        CHANNEL_GATE_MEAN = "elementwise/channel_gate_mean";
+        CHANNEL_GATE_MEAN_FLOATS = "elementwise/channel_gate_mean_floats";
+        CHANNEL_GATE_PIXELS = "elementwise/channel_gate_pixels";
+        CHANNEL_GATE_SLICES = "elementwise/channel_gate_slices";
     }
     cfg(feature = "float") {
         LHS_FLOAT32 = "grouped/lhs_float32";
@@ -266,11 +273,6 @@ parts! {
         FLOAT_POOL = "elementwise/float_pool";
         ROW_LANES = "elementwise/row_lanes";
         SOFTMAX = "elementwise/softmax";
-        CHANNEL_GATE = "elementwise/channel_gate";
-        CHANNEL_GATE_MEAN = "elementwise/channel_gate_mean";
-        CHANNEL_GATE_MEAN_FLOATS = "elementwise/channel_gate_mean_floats";
-        CHANNEL_GATE_PIXELS = "elementwise/channel_gate_pixels";
-        CHANNEL_GATE_SLICES = "elementwise/channel_gate_slices";
         QUANTIZED_SOFTMAX = "elementwise/quantized_softmax";
         "elementwise/order_key";
         "elementwise/ranked_pair";
