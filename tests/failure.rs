@@ -175,16 +175,17 @@ fn what_another_instance_made_is_refused() -> Result<()> {
         ("bind an output", |s, _, foreign| s.plan.bind(&[&s.x, &s.x], &[foreign]).map(drop)),
         ("bind a workspace", |s, _, foreign| {
             let mut graph = Graph::new();
-            let x = graph.input(s.host.tensor_type().clone());
-            let sum = graph.add(s.op.clone(), &[x, x])?;
-            let (sum, product) = (graph.add(s.op.clone(), &[sum, x])?, graph.add(s.op.clone(), &[sum, sum])?);
-            graph.output(sum);
-            graph.output(product);
+            let [x, y] = [(); 2].map(|()| graph.input(s.host.tensor_type().clone()));
+            let sum = graph.add(s.op.clone(), &[x, y])?;
+            for other in [x, y] {
+                let output = graph.add(s.op.clone(), &[sum, other])?;
+                graph.output(output);
+            }
             let plan = s.context.plan(&graph, Tuner::FirstGuess)?;
             assert_eq!(plan.workspace_buffers().len(), 1, "{plan}");
             let out = DeviceTensor::allocate(&s.context, s.host.tensor_type().clone())?;
             let workspace = Workspace::from_buffers(vec![foreign.buffer().clone()])?;
-            plan.bind_with(&[&s.x], &[&s.out, &out], &workspace).map(drop)
+            plan.bind_with(&[&s.x, &s.x], &[&s.out, &out], &workspace).map(drop)
         }),
         ("run_on_device", |s, _, foreign| s.plan.run_on_device(&[&s.x, foreign]).map(drop)),
         ("download", |s, _, foreign| s.context.download_blocking(foreign).map(drop)),

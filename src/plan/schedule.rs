@@ -307,6 +307,9 @@ impl Needs {
     fn new(graph: &Graph, step: &Step, lists: &CandidateLists<'_>) -> Result<Self> {
         let mut needs = Self::of(&step.op, lists.caps, |op| lists.of(op))?;
         let (followed, largest) = (graph.followed(&step.inputs), graph.largest());
+        if followed.is_empty() {
+            return Ok(needs);
+        }
         // Sizes that the op can't have are skipped here; they are refused when they are asked for.
         let at = |sizes: &[usize]| -> Option<Self> {
             let types = graph.types_at(&step.inputs, sizes).ok()?;
@@ -339,7 +342,8 @@ impl Needs {
             let some = if corners.len() <= 36 { &some[..] } else { &[most] };
             corners = corners.iter().flat_map(|corner| some.iter().map(|&size| with(corner, extent, size))).collect();
         }
-        let others: Vec<Self> = corners.iter().filter_map(|corner| at(corner)).collect();
+        let others: Vec<Self> =
+            corners.iter().filter(|&corner| *corner != largest).filter_map(|corner| at(corner)).collect();
         let covers_all = others.iter().all(|other| needs.covers(other));
         others.iter().for_each(|other| needs.join(other));
         // Otherwise larger extents need more, unless a kernel becomes illegal at them: then all sizes are asked for.
